@@ -1,0 +1,20 @@
+"""How a port says that it could not do its work. The type decides what a hop does next.
+
+::
+
+    PortFailure
+    ├── Unavailable    the far side is away: try again, the same input may succeed
+    └── Unreadable     this input will never work: report it, do not try again
+"""
+
+
+class PortFailure(Exception):  # noqa: N818 - named for what happened, as the tree above
+    """A port could not do its work; the text is one line and names no patient."""
+
+
+class Unavailable(PortFailure):
+    """A passing failure: a server that is away, overloaded or too slow. Retried with backoff."""
+
+
+class Unreadable(PortFailure):
+    """A failure that will not pass: pixel data that cannot be decoded, an answer that breaks the contract."""

@@ -1,0 +1,90 @@
+"""Every topic: its name, what it carries and how the broker keeps it. Partition counts are fixed up front."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from schemas.events import (
+    AlertEvent,
+    AlertRaised,
+    AlertWithdrawn,
+    DeadlinePassed,
+    Event,
+    InstanceQuarantined,
+    SeriesReceived,
+    StudyAssembled,
+    StudyTriaged,
+)
+
+PARTITIONS: Final = 12
+_DAY_MS: Final = 24 * 3600 * 1000
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic as it must be on the broker."""
+
+    name: str
+    carries: tuple[type[Event], ...]
+    purpose: str
+    retention_days: int = 90
+    partitions: int = PARTITIONS
+    config: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Topic configuration for the broker."""
+        return {
+            "retention.ms": str(self.retention_days * _DAY_MS),
+            "max.message.bytes": str(MAX_EVENT_BYTES),
+        } | self.config
+
+
+MAX_EVENT_BYTES: Final = 4 * 1024 * 1024
+
+DICOM_SERIES: Final = Topic("dicom.series", (SeriesReceived, InstanceQuarantined), "What the DICOM gateways stored")
+DEADLINES: Final = Topic("triage.deadlines", (DeadlinePassed,), "Time, as events")
+STUDIES: Final = Topic("triage.studies", (StudyAssembled,), "Revisions of studies, provisional and final")
+RESULTS: Final = Topic("triage.results", (StudyTriaged,), "What the AI found, or why it did not look")
+DEAD_LETTERS: Final = Topic(
+    "dead.letters", (), "Original bytes of what could not be handled, the reason in headers", retention_days=365
+)
+ALERT_EVENTS: Final[tuple[type[AlertEvent], ...]] = (AlertRaised, AlertWithdrawn)
+
+
+def alerts(site: str) -> Topic:
+    """The notification topic of a site."""
+    return Topic(f"alerts.{site}", ALERT_EVENTS, f"Alerts of {site}", retention_days=365)
+
+
+def changelog(app_id: str, table: str) -> Topic:
+    """The compacted topic behind a Faust table. Small segments keep recovery fast: finished studies leave it soon."""
+    return Topic(
+        f"{app_id}-{table}-changelog",
+        (),
+        f"State of {app_id}",
+        config={
+            "cleanup.policy": "compact",
+            "retention.ms": "-1",
+            "segment.ms": "600000",
+            "segment.bytes": str(16 * 1024 * 1024),
+            "min.cleanable.dirty.ratio": "0.01",
+            "max.compaction.lag.ms": "600000",
+            "delete.retention.ms": "60000",
+        },
+    )
+
+
+def all_topics(sites: Iterable[str]) -> tuple[Topic, ...]:
+    """Every event topic of an installation with these sites."""
+    return (DICOM_SERIES, DEADLINES, STUDIES, RESULTS, DEAD_LETTERS, *(alerts(site) for site in sorted(sites)))
+
+
+def topic_of(event: Event) -> str:
+    """The name of the topic an event belongs on."""
+    if isinstance(event, AlertEvent):
+        return alerts(event.site).name
+    for topic in (DICOM_SERIES, DEADLINES, STUDIES, RESULTS):
+        if isinstance(event, topic.carries):
+            return topic.name
+    raise TypeError(f"{type(event).__name__} belongs on no topic")

@@ -1,0 +1,1 @@
+"""The front desk: command line, settings, wiring and the local stack."""

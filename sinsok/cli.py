@@ -1,0 +1,65 @@
+"""``sinsok``: the command line. Each command is a module of :mod:`sinsok.commands`, imported when it is called."""
+
+import sys
+from importlib import import_module
+from typing import Final
+
+import click
+
+from sinsok.errors import UserError
+
+COMMANDS: Final[dict[str, str]] = {
+    "demo": "Run the main job on synthetic studies and show what happened.",
+    "up": "Start the local stack and wait until everything answers.",
+    "down": "Stop what `up` started, newest first; delete nothing.",
+    "status": "Show each part: state, pid, endpoint, lag.",
+    "run": "Run one process in the foreground.",
+    "phantom": "Write a synthetic, plainly marked DICOM study.",
+    "send": "C-STORE all DICOM under some paths.",
+    "events": "Print the events of topics.",
+    "study": "Show one study's timeline.",
+    "topics": "Compare the declared topics with the broker's.",
+    "models": "List, install and check the models.",
+    "schemas": "Export JSON Schema and AsyncAPI documents.",
+    "check": "Validate the configuration and reach every endpoint.",
+}
+"""Every command and what it does, in the order of the help text."""
+
+
+class _Commands(click.Group):
+    """Commands by name, imported only when used: ``sinsok --help`` must not wait for Faust."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"sinsok.commands.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.version_option(package_name="sinsok", message="%(prog)s %(version)s")
+def cli(debug: bool) -> None:
+    """Streaming triage for medical images: the urgent study reaches a person without delay.
+
+    Exit code 0: done; 1: failed; 2: wrong usage. The configuration is sinsok.toml (SINSOK_CONFIG), state lives under
+    .local (SINSOK_HOME), SINSOK_* variables override single keys.
+    """
+
+
+def main() -> None:
+    """Entry point: a UserError becomes one line on stderr and its exit code."""
+    try:
+        cli()
+    except UserError as error:
+        if "--debug" in sys.argv[1:]:
+            raise
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)

@@ -1,0 +1,169 @@
+"""The whole configuration: ``sinsok.toml`` (or ``SINSOK_CONFIG``), overridden by ``SINSOK_*`` variables.
+
+``SINSOK_DICOM__PORT=11113`` sets ``port`` of ``[dicom]``. Every part's settings are defined next to its code; here they
+are only put together. An unknown key or an impossible value is refused with its place.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from gateways.dicom.settings import DicomGatewaySettings
+from gateways.inference.settings import TritonSettings
+from schemas.events import Site
+from sinsok.errors import UsageError
+from streams.policy import AlertPolicy
+from streams.route import Route
+from streams.settings import StreamSettings
+from streams.site import Completeness, SiteRules, Sites
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Part = Literal["kafka", "triton", "orthanc"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class KafkaSettings(_Section):
+    """The broker."""
+
+    bootstrap_servers: str = "127.0.0.1:9092"
+    controller_port: Port = 9093
+
+
+class OrthancSettings(_Section):
+    """The PACS of the local stack."""
+
+    host: str = "127.0.0.1"
+    aet: str = "PACS"
+    dicom_port: Port = 4242
+    http_port: Port = 8042
+
+
+class HealthSettings(_Section):
+    """Health and metrics of our processes; each takes the next port after ``first_port``."""
+
+    host: str = "127.0.0.1"
+    first_port: Port = 9100
+
+
+class StackSettings(_Section):
+    """What ``sinsok up`` starts itself. What is not listed is expected to run elsewhere."""
+
+    start: tuple[Part, ...] = ("kafka", "triton", "orthanc")
+
+
+class SiteSettings(_Section):
+    """A hospital: the AE titles it sends to and from, and its decisions where they differ from the common ones."""
+
+    called_ae: Annotated[str, Field(min_length=1, max_length=16)]
+    calling_ae: tuple[str, ...] = Field(default=("*",), description="AE titles that may send; * and ? are wildcards")
+    completeness: Completeness | None = None
+    routes: tuple[Route, ...] | None = None
+    alerts: AlertPolicy | None = None
+
+
+class Settings(BaseSettings):
+    """Everything that can be set."""
+
+    model_config = SettingsConfigDict(env_prefix="SINSOK_", env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    home: Path = Field(default=Path(".local"), description="State: stores, logs, topics of the local broker")
+    model_repository: Path = Path("triton_models")
+    kafka: KafkaSettings = KafkaSettings()
+    triton: TritonSettings = TritonSettings()
+    dicom: DicomGatewaySettings = DicomGatewaySettings()
+    streams: StreamSettings = StreamSettings()
+    orthanc: OrthancSettings = OrthancSettings()
+    health: HealthSettings = HealthSettings()
+    stack: StackSettings = StackSettings()
+    completeness: Completeness = Completeness()
+    routes: tuple[Route, ...] = ()
+    alerts: AlertPolicy = AlertPolicy()
+    sites: dict[Site, SiteSettings] = Field(min_length=1)
+
+    @property
+    def store(self) -> Path:
+        """Root of the object store."""
+        return self.home / "objects"
+
+    @property
+    def rules(self) -> Sites:
+        """The decisions of every site, with the common ones where a site has none of its own."""
+        return Sites(
+            {
+                name: SiteRules(
+                    completeness=site.completeness or self.completeness,
+                    routes=self.routes if site.routes is None else site.routes,
+                    alerts=site.alerts or self.alerts,
+                )
+                for name, site in self.sites.items()
+            }
+        )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Variables win over the file."""
+        return env_settings, init_settings
+
+
+_WELL_KNOWN: dict[str, tuple[str, str]] = {
+    "KAFKA_BOOTSTRAP_SERVERS": ("kafka", "bootstrap_servers"),
+    "TRITON_URL": ("triton", "grpc_url"),
+}
+"""Variables that other tools know too; ``SINSOK_*`` wins over them."""
+
+
+def config_path(environment: Mapping[str, str] = os.environ) -> Path:
+    """The configuration file: ``SINSOK_CONFIG``, else ``sinsok.toml`` here, else the one beside the code."""
+    if named := environment.get("SINSOK_CONFIG"):
+        return Path(named)
+    here = Path("sinsok.toml")
+    return here if here.exists() else Path(__file__).parent.parent / "sinsok.toml"
+
+
+def load(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read and check the configuration. Relative paths in it are relative to its folder.
+
+    Raises :class:`sinsok.errors.UsageError` naming the file, the key and what is wrong with it.
+    """
+    path = config_path(environment)
+    try:
+        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}; set SINSOK_CONFIG or start in the project") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path}: is no TOML: {error}") from None
+    for variable, (section, key) in _WELL_KNOWN.items():
+        if value := environment.get(variable):
+            values[section] = {**values.get(section, {}), key: value}
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        raise UsageError(f"{path}: {_explain(error)}") from None
+    folder = path.absolute().parent
+    return settings.model_copy(
+        update={"home": folder / settings.home, "model_repository": folder / settings.model_repository}
+    )
+
+
+def _explain(error: ValidationError) -> str:
+    faults = []
+    for fault in error.errors(include_url=False):
+        place = ".".join(str(part) for part in fault["loc"])
+        unknown = fault["type"] == "extra_forbidden"
+        faults.append(f"{place}: unknown key" if unknown else f"{place}: {fault['msg']} (is {fault['input']!r})")
+    return "; ".join(faults)

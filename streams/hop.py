@@ -1,0 +1,67 @@
+"""What a hop is: its name, what it reads and writes, and a function from an event to events.
+
+A hop's output depends on its input events and on recorded port answers alone: no wall clock, no random number. Time
+comes from an event, ids are derived. That is what makes a replay an audit.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from schemas.events import Event, Record, Site, Uid, Utc
+from schemas.failures import Unavailable
+from schemas.topics import Topic
+
+
+class StudyState(Record):
+    """What a stateful hop remembers of a study; a row of its table, as JSON."""
+
+    site: Site
+    study_uid: Uid
+    deadline: Utc | None = None
+    """When the hop wants a DeadlinePassed for this study; None: it waits for nothing."""
+
+
+S = TypeVar("S", bound=StudyState)
+
+
+class Step(NamedTuple, Generic[S]):
+    """What a stateful hop decided: the row from now on (None: forget the study) and the events to send before that."""
+
+    state: S | None
+    events: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A hop that stands outside the streams: it turns the outside world into events."""
+
+    name: str
+    writes: Topic
+
+
+@dataclass(frozen=True)
+class StatelessHop:
+    """Parallel over partitions. ``handle`` may raise :class:`Unavailable`; it is then called again, with backoff.
+
+    ``waiting`` gives the events that make a long wait visible, once, before the hop goes on trying.
+    """
+
+    name: str
+    reads: tuple[Topic, ...]
+    handle: Callable[[Event], Awaitable[Sequence[Event]]]
+    waiting: Callable[[Event, Unavailable], Sequence[Event]]
+
+
+@dataclass(frozen=True)
+class StatefulHop(Generic[S]):
+    """One event at a time, with a row of state for each study. ``decide`` is a pure function."""
+
+    name: str
+    reads: tuple[Topic, ...]
+    table: str
+    state: type[S]
+    decide: Callable[[Event, S | None], Step[S]]
+
+
+Hop = Gateway | StatelessHop | StatefulHop[Any]
