@@ -1,15 +1,18 @@
 """The envelope: CloudEvents 1.0, Kafka protocol binding, binary mode (headers ``ce_*``), plus ``traceparent``."""
 
+from functools import cache
 from typing import Final, NamedTuple
 
 from pydantic import ValidationError
 
+from schemas.codes import Code
 from schemas.events import (
     AlertRaised,
     AlertWithdrawn,
     DeadlinePassed,
     Event,
     InstanceQuarantined,
+    Record,
     SeriesReceived,
     StudyAssembled,
     StudyEvent,
@@ -69,7 +72,7 @@ def decode(headers: Headers, value: bytes | None) -> Event:
     """The event a Kafka message carries.
 
     Raises :class:`NotAnEvent` where the headers name no type known here or the value does not fit its schema. The
-    message names fields and error kinds only: the input may hold anything and is not repeated.
+    message names our fields and error kinds only: the input may hold anything, as a key too, and is not repeated.
     """
     types = [raw for name, raw in headers if name == "ce_type"]
     if not types:
@@ -81,5 +84,20 @@ def decode(headers: Headers, value: bytes | None) -> Event:
     try:
         return event_type.model_validate_json(value or b"")
     except ValidationError as error:
-        faults = [f"{'.'.join(str(p) for p in e['loc'])}: {e['type']}" for e in error.errors(include_input=False)[:5]]
+        faults = [f"{_place(e['loc'])}: {e['type']}" for e in error.errors(include_input=False)[:5]]
         raise NotAnEvent(f"not a {event_type.TYPE}: {'; '.join(faults)}") from None
+
+
+def _place(loc: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) if isinstance(part, int) or part in _field_names() else "?" for part in loc)
+
+
+@cache
+def _field_names() -> frozenset[str]:
+    """Every name a field has in any contract."""
+    names, records = set(Code.model_fields), [Record]
+    while records:
+        record = records.pop()
+        names |= record.model_fields.keys()
+        records += record.__subclasses__()
+    return frozenset(names)

@@ -8,7 +8,7 @@
 """
 
 
-class PortFailure(Exception):  # noqa: N818 - named for what happened, as the tree above
+class PortFailure(Exception):
     """A port could not do its work; the text is one line and names no patient."""
 
 

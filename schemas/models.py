@@ -30,7 +30,7 @@ class Tensor(NamedTuple):
 
 
 VOLUME: Final = Tensor("VOLUME", "INT16", (-1, -1, -1), "Hounsfield units [z, y, x]; z runs along the slice normal")
-SPACING: Final = Tensor("SPACING", "FP32", (3,), "mm between voxel centres [z, y, x]")
+SPACING: Final = Tensor("SPACING", "FP32", (3,), "size of a voxel in mm [z, y, x]; z along the slice normal")
 AFFINE: Final = Tensor("AFFINE", "FP64", (4, 4), "voxel index (x, y, z, 1) to patient LPS mm (DICOM PS3.3 C.7.6.2.1.1)")
 LABELS: Final = Tensor("LABELS", "UINT8", (-1, -1, -1), "class of each voxel [z, y, x]; 0 is background")
 SCORES: Final = Tensor("SCORES", "FP32", (-1,), "probability of each class of the class table, 0 to 1")
@@ -46,6 +46,7 @@ class ModelClass(Record):
     name: str
     code: Code
     min_volume_ml: Annotated[float, Field(ge=0, description="Components smaller than this are not reported")] = 0.0
+    min_score: Annotated[float, Field(ge=0, le=1, description="Classifiers: lower scores are not reported")] = 0.5
 
 
 ClassTable: Final = TypeAdapter(tuple[ModelClass, ...])
@@ -59,3 +60,4 @@ class ModelIdentity(Record):
     digest: Digest
     contract: Contract
     classes: tuple[ModelClass, ...]
+    device: str = Field(default="unstated", description="What Triton runs it on: cpu or gpu")

@@ -1,0 +1,1 @@
+"""Tests of sinsok, and the real parts they run against (:mod:`tests.stack`)."""
