@@ -1,0 +1,176 @@
+"""The DICOM gateway as a whole: what it is made of, how it starts, recovers, watches itself and stops."""
+
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from threading import Event, Thread
+from typing import BinaryIO, Final
+
+import structlog
+from confluent_kafka import Producer
+
+from gateways import metrics
+from gateways.dicom.admission import Admission
+from gateways.dicom.batches import Batches
+from gateways.dicom.committer import Committer
+from gateways.dicom.journal import Journal
+from gateways.dicom.leniency import accept_what_comes
+from gateways.dicom.outbox import OutboxPublisher
+from gateways.dicom.receiver import Receiver
+from gateways.dicom.reconcile import RECONCILIATION, Reconciliation
+from gateways.dicom.server import DicomServer
+from gateways.dicom.settings import DicomGatewaySettings, SiteAccess
+from gateways.objects import FileStore, make_folder
+from schemas.events import BatchEnd
+
+log = structlog.get_logger()
+_SWEEP_S: Final = 0.25
+_FLUSH_S: Final = 3.0
+_STUCK_S: Final = 60.0
+
+
+class CannotStart(Exception):
+    """The gateway does not start; the text is one line that says why and what to do."""
+
+
+class DicomGateway:
+    """Receives DICOM, stores it, and says so on ``dicom.series``.
+
+    ``sites`` says which AE titles belong to which site. ``store`` holds objects, journal and quarantine, and belongs to
+    one gateway at a time. ``connect`` makes a Kafka producer as :func:`gateways.kafka.producer` does; the broker need
+    not be there.
+    """
+
+    def __init__(
+        self,
+        settings: DicomGatewaySettings,
+        sites: Mapping[str, SiteAccess],
+        store: FileStore,
+        connect: Callable[[], Producer],
+    ) -> None:
+        """Raises ``ValueError`` where two sites share a called AE title."""
+        self._settings = settings
+        self._admission = Admission(sites)
+        self._store = store
+        self._connect = connect
+        self._stopping = Event()
+        self._watch = Thread(target=self._run_watch, name="watch", daemon=True)
+        self._reconcile = Thread(target=self._run_reconcile, name="reconcile", daemon=True)
+
+    def start(self) -> None:
+        """Recover what a crash left, then listen. Raises :class:`CannotStart`."""
+        accept_what_comes()
+        with ExitStack() as undo:
+            try:
+                self._lock = undo.enter_context(_locked(self._store.root / "journal"))
+                self._journal = Journal(self._store.root / "journal" / "dicom.sqlite")
+                undo.callback(self._journal.close)
+                self._committer = Committer(self._journal)
+                self._batches = Batches(self._journal, self._store)
+                self._receiver = Receiver(self._settings, self._store, self._journal, self._committer)
+                self._publisher = OutboxPublisher(self._journal, self._connect)
+                self._server = DicomServer(self._settings, self._admission, self._receiver, self._batches)
+                self._receiver.prepare()
+            except (OSError, sqlite3.Error) as error:
+                raise CannotStart(f"the store at {self._store.root} cannot be used: {error}") from error
+            self._started_at = time.time()
+            for association in self._journal.touching():
+                self._batches.end(association, BatchEnd.RECOVERED)
+            self._committer.start()
+            undo.callback(self._committer.stop)
+            try:
+                self._server.start()
+            except OSError as error:
+                where = f"{self._settings.host}:{self._settings.port}"
+                raise CannotStart(f"the DICOM gateway cannot listen on {where}: {error.strerror or error}") from error
+            undo.pop_all()
+        self._publisher.start()
+        self._watch.start()
+        self._reconcile.start()
+        log.info("dicom gateway listens", host=self._settings.host, port=self.port)
+
+    def stop(self) -> None:
+        """Stop accepting, let associations end, publish what the broker takes; the rest waits for the next start."""
+        if self._stopping.is_set():
+            return
+        self._server.stop()
+        self._stopping.set()
+        self._watch.join()
+        self._reconcile.join()
+        self._sweep()
+        self._committer.stop()
+        self._publisher.stop(_FLUSH_S)
+        self._journal.close()
+        self._lock.close()
+        log.info("dicom gateway stopped")
+
+    @property
+    def port(self) -> int:
+        """The port it listens on, also where the settings left the choice to the system."""
+        return self._server.port
+
+    def health(self) -> list[str]:
+        """What is wrong, one line each; empty while all is well."""
+        complaints = [
+            f"the {name} thread has died: restart the gateway"
+            for name, alive in (
+                ("committer", self._committer.alive),
+                ("outbox", self._publisher.alive),
+                ("watch", self._watch.is_alive()),
+            )
+            if not alive
+        ]
+        if full := self._receiver.complaint():
+            complaints.append(full)
+        depth, oldest = self._journal.outbox_state()
+        if oldest is not None and (age := time.time() - oldest) > _STUCK_S:
+            complaints.append(f"{depth} events wait for Kafka, the oldest for {age:.0f} s")
+        return complaints
+
+    def ready(self) -> bool:
+        """Whether it can do all of its work now."""
+        return not self.health()
+
+    def _sweep(self) -> None:
+        self._server.sweep()
+        open_ones = self._server.associations()
+        for association in self._journal.touching() - open_ones - {RECONCILIATION}:
+            self._batches.end(association, BatchEnd.ABORTED)
+        self._batches.settle()
+        depth, oldest = self._journal.outbox_state()
+        metrics.OUTBOX_DEPTH.set(depth)
+        metrics.OUTBOX_AGE_SECONDS.set(max(0.0, time.time() - oldest) if oldest is not None else 0.0)
+
+    def _run_watch(self) -> None:
+        while not self._stopping.wait(_SWEEP_S):
+            try:
+                self._sweep()
+            except Exception:  # the edge of this thread: it must look again, whatever it saw
+                log.exception("watch failed")
+
+    def _run_reconcile(self) -> None:
+        try:
+            Reconciliation(self._store, self._journal, self._batches, self._started_at).run(self._stopping)
+        except Exception:  # the edge of this thread: receiving goes on without it
+            log.exception("reconciliation failed")
+
+
+def _locked(folder: Path) -> BinaryIO:
+    """The lock file of a store, held until it is closed or the process ends."""
+    make_folder(folder)
+    file = (folder / "gateway.lock").open("a+b")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        owner = file.read(32).decode(errors="replace").strip()
+        file.close()
+        raise CannotStart(f"another DICOM gateway (pid {owner}) works on the store at {folder.parent}") from None
+    file.truncate(0)
+    file.write(str(os.getpid()).encode())
+    file.flush()
+    return file

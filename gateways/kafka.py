@@ -1,0 +1,235 @@
+"""Kafka for the processes that are not stream hops: a producer, a reader and the topics, on confluent-kafka.
+
+Every function here says in one line, within seconds, when the broker is away (:class:`schemas.failures.Unavailable`).
+librdkafka's own chatter goes to the ``librdkafka`` logger and never to the terminal.
+"""
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+
+from schemas.envelope import Headers, encode
+from schemas.events import Event
+from schemas.failures import Unavailable
+from schemas.topics import MAX_EVENT_BYTES, Topic
+
+ANSWER_SECONDS: Final = 5.0
+"""How long a broker may take to answer before it counts as away."""
+
+_CHATTER: Final = logging.getLogger("librdkafka")
+_CHATTER.addHandler(logging.NullHandler())  # else Python prints it where nobody has configured logging
+
+Start = Literal["beginning", "end"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record as it stands on a topic."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    headers: Headers
+    value: bytes | None
+
+
+@dataclass(frozen=True)
+class TopicDifference:
+    """Where the broker's topic is not as declared. ``actual`` is None where it does not exist there."""
+
+    topic: str
+    what: str
+    declared: str
+    actual: str | None
+
+
+def producer(bootstrap: str, **settings: str | int) -> Producer:
+    """A producer that loses and reorders nothing: idempotent, acknowledged by all replicas.
+
+    It places keys on partitions as Java clients and Faust do (murmur2), which librdkafka's default does not: events
+    of one study must meet on one partition whoever wrote them. ``settings`` are librdkafka's, and go before these.
+    """
+    defaults: dict[str, Any] = {
+        "enable.idempotence": True,
+        "acks": "all",
+        "partitioner": "murmur2_random",
+        "linger.ms": 5,
+        "message.timeout.ms": 0,  # never given up in the middle: a later event of the same key would overtake it
+        "compression.type": "gzip",  # every client reads it; aiokafka needs one more library for each of the others
+        "message.max.bytes": MAX_EVENT_BYTES,
+    }
+    return Producer(_quiet(bootstrap) | defaults | settings)
+
+
+def publish(producer: Producer, topic: str, event: Event) -> None:
+    """Write an event and wait until the broker has it. For the rare event: this is one round trip.
+
+    Raises :class:`Unavailable` where the broker does not take it.
+    """
+    failures: list[KafkaError] = []
+    message = encode(event)
+    producer.produce(
+        topic,
+        key=message.key,
+        value=message.value,
+        headers=message.headers,
+        on_delivery=lambda error, _: failures.append(error) if error else None,
+    )
+    waiting = producer.flush(ANSWER_SECONDS)
+    if waiting or failures:
+        producer.purge()
+        reason = failures[0].str() if failures else f"no answer within {ANSWER_SECONDS:.0f} s"
+        raise Unavailable(f"Kafka did not take an event for {topic}: {reason}")
+
+
+def read(bootstrap: str, topics: Iterable[str], start: Start = "beginning", follow: bool = False) -> Iterator[Record]:
+    """The records of topics, in order within each partition; without ``follow`` up to the end as it is now.
+
+    Belongs to no consumer group: nothing is committed, and nobody else is disturbed. Raises :class:`Unavailable`
+    where the broker does not answer or a topic is not there.
+    """
+    consumer = Consumer(
+        _quiet(bootstrap)
+        | {
+            "group.id": "sinsok-reader",  # librdkafka insists on one; assigned partitions never join it
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "fetch.message.max.bytes": MAX_EVENT_BYTES,
+        }
+    )
+    try:
+        yield from _records(consumer, bootstrap, list(topics), start, follow)
+    finally:
+        consumer.close()
+
+
+def _records(consumer: Consumer, bootstrap: str, topics: list[str], start: Start, follow: bool) -> Iterator[Record]:
+    known = _metadata(consumer, bootstrap)
+    absent = [topic for topic in topics if topic not in known]
+    if absent:
+        raise Unavailable(f"Kafka at {bootstrap} has no topic {', '.join(absent)}: create it with `sinsok topics`")
+    offset = OFFSET_BEGINNING if start == "beginning" else OFFSET_END
+    partitions = [(topic, number) for topic in topics for number in known[topic].partitions]
+    # The end as it is now: a topic that is written to all the time would otherwise never end.
+    ends = {place: _end(consumer, bootstrap, place) for place in partitions}
+    unread = {place for place, (low, high) in ends.items() if high > low and start == "beginning"}
+    consumer.assign([TopicPartition(*place, offset) for place in partitions])
+    while follow or unread:
+        message = consumer.poll(0.2)
+        if message is None:
+            continue
+        place = (message.topic(), message.partition())
+        error = message.error()
+        if error is None:
+            if follow or message.offset() < ends[place][1]:
+                yield _record(message)
+            if message.offset() + 1 >= ends[place][1]:
+                unread.discard(place)
+        elif error.code() == KafkaError._PARTITION_EOF:
+            unread.discard(place)
+        elif not error.retriable() and error.code() != KafkaError._ALL_BROKERS_DOWN:
+            raise Unavailable(f"Kafka at {bootstrap}: {error.str()}")
+
+
+def differences(bootstrap: str, declared: Iterable[Topic]) -> list[TopicDifference]:
+    """Where the broker's topics are not as declared: absent, other partition counts, other settings.
+
+    Raises :class:`Unavailable` where the broker does not answer.
+    """
+    admin = AdminClient(_quiet(bootstrap))
+    known = _metadata(admin, bootstrap)
+    found = []
+    for topic in declared:
+        if topic.name not in known:
+            found.append(TopicDifference(topic.name, "topic", f"{topic.partitions} partitions", None))
+            continue
+        partitions = len(known[topic.name].partitions)
+        if partitions != topic.partitions:
+            found.append(TopicDifference(topic.name, "partitions", str(topic.partitions), str(partitions)))
+        actual = _settings(admin, bootstrap, topic.name)
+        found += [
+            TopicDifference(topic.name, name, value, actual.get(name))
+            for name, value in topic.settings.items()
+            if actual.get(name) != value
+        ]
+    return found
+
+
+def create(bootstrap: str, declared: Iterable[Topic], replication_factor: int = -1) -> list[str]:
+    """Create the declared topics that are absent and return their names; existing ones are left as they are.
+
+    ``replication_factor`` -1 leaves it to the broker. Raises :class:`Unavailable` where the broker refuses.
+    """
+    admin = AdminClient(_quiet(bootstrap))
+    known = _metadata(admin, bootstrap)
+    absent = [topic for topic in declared if topic.name not in known]
+    if not absent:
+        return []
+    requests = [NewTopic(t.name, t.partitions, replication_factor, config=t.settings) for t in absent]
+    for name, answer in admin.create_topics(requests, operation_timeout=ANSWER_SECONDS).items():
+        try:
+            answer.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise Unavailable(f"Kafka at {bootstrap} did not create {name}: {error.args[0].str()}") from error
+    return [topic.name for topic in absent]
+
+
+def _quiet(bootstrap: str) -> dict[str, Any]:
+    return {
+        "bootstrap.servers": bootstrap,
+        "logger": _CHATTER,
+        "log.connection.close": False,
+        "error_cb": lambda error: _CHATTER.debug("%s", error.str()),
+        "reconnect.backoff.max.ms": 2000,
+    }
+
+
+def _metadata(client: Any, bootstrap: str) -> dict[str, Any]:
+    try:
+        return dict(client.list_topics(timeout=ANSWER_SECONDS).topics)
+    except KafkaException as error:
+        raise Unavailable(f"Kafka at {bootstrap} does not answer: {error.args[0].str()}") from error
+
+
+def _end(consumer: Consumer, bootstrap: str, place: tuple[str, int]) -> tuple[int, int]:
+    """First offset and the one after the last. A partition may be a moment without a leader, as after its creation."""
+    until = time.monotonic() + ANSWER_SECONDS
+    while True:
+        try:
+            low, high = consumer.get_watermark_offsets(TopicPartition(*place), timeout=ANSWER_SECONDS)
+        except KafkaException as error:
+            if time.monotonic() > until:
+                raise Unavailable(f"Kafka at {bootstrap}: {place[0]} {place[1]}: {error.args[0].str()}") from error
+            time.sleep(0.1)
+        else:
+            return int(low), int(high)
+
+
+def _settings(admin: AdminClient, bootstrap: str, topic: str) -> dict[str, str]:
+    resource = ConfigResource(ResourceType.TOPIC, topic)
+    try:
+        entries = admin.describe_configs([resource], request_timeout=ANSWER_SECONDS)[resource].result()
+    except KafkaException as error:
+        raise Unavailable(f"Kafka at {bootstrap}: {topic}: {error.args[0].str()}") from error
+    return {name: entry.value for name, entry in entries.items()}
+
+
+def _record(message: Any) -> Record:
+    headers = [(name, value or b"") for name, value in message.headers() or []]
+    return Record(
+        message.topic(),
+        message.partition(),
+        message.offset(),
+        message.timestamp()[1],
+        message.key(),
+        headers,
+        message.value(),
+    )

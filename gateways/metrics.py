@@ -1,0 +1,27 @@
+"""What the gateways count and measure, as Prometheus metrics. No label names a patient, a study or an instance."""
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+# --- DICOM in ------------------------------------------------------------------------------------------------------
+
+RECEIVED_INSTANCES: Final = Counter(
+    "sinsok_received_instances", "C-STORE requests answered, by site and DIMSE status", ["site", "status"]
+)
+RECEIVED_BYTES: Final = Counter("sinsok_received_bytes", "Bytes of data sets stored", ["site"])
+STORE_SECONDS: Final = Histogram(
+    "sinsok_store_seconds",
+    "From a data set in memory to its answer: written, synced and journalled",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
+)
+REJECTED_ASSOCIATIONS: Final = Counter(
+    "sinsok_rejected_associations", "Associations refused for an AE title, by reason", ["reason"]
+)
+OPEN_ASSOCIATIONS: Final = Gauge("sinsok_open_associations", "Associations established with the DICOM gateway")
+QUARANTINED: Final = Counter("sinsok_quarantined_instances", "Objects kept aside as not understood", ["site"])
+CONFLICTS: Final = Counter(
+    "sinsok_conflicting_instances", "Objects kept beside another with the same SOP Instance UID", ["site"]
+)
+OUTBOX_DEPTH: Final = Gauge("sinsok_outbox_depth", "Events stored and not yet taken by the broker")
+OUTBOX_AGE_SECONDS: Final = Gauge("sinsok_outbox_age_seconds", "Age of the oldest of them; 0 where there is none")
