@@ -1,0 +1,172 @@
+"""A series' manifest to one volume in Hounsfield units.
+
+Voxels stay where the scanner put them: nothing is resampled or turned, the affine says where they are. Slices that are
+missing are said in the cautions; their planes repeat the nearest slice, so that a model sees a head without a hole,
+and :attr:`Volume.acquired` keeps them out of every measurement.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+from itertools import chain
+from typing import Final, Protocol
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.errors import InvalidDicomError
+
+from gateways.imaging.frames import HOUNSFIELD, Frame, Vector, frames
+from gateways.imaging.pixels import hounsfield, stored_values
+from gateways.imaging.stack import at_positions, grid, normal_of
+from schemas.events import ObjectRef
+from schemas.failures import Unreadable
+from schemas.manifest import Instance, Manifest
+
+MAX_VOXELS: Final = 2**29
+"""One gibibyte of voxels: beyond it no head CT lies, and no machine should be asked."""
+DECODERS: Final = 4
+
+
+class Objects(Protocol):
+    """Where the instances are."""
+
+    def read(self, ref: ObjectRef) -> bytes:
+        """Bytes of an object, proven to be those its digest names."""
+        ...
+
+
+@dataclass(frozen=True)
+class SliceName:
+    """Which stored image a plane of the volume is."""
+
+    sop_uid: str
+    frame: int | None
+    """Frame number from 1 in a multi-frame instance, else None."""
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A stack of slices on an even grid."""
+
+    voxels: NDArray[np.int16]
+    """Hounsfield units [z, y, x]; z ascends along the slice normal."""
+    affine: Vector
+    """4x4, voxel index (x, y, z, 1) to patient coordinates (LPS, mm)."""
+    spacing_mm: tuple[float, float, float]
+    """z, y, x; z along the slice normal."""
+    slices: tuple[SliceName | None, ...]
+    """The image on each plane; None where none was acquired."""
+    cautions: tuple[str, ...] = ()
+
+    @property
+    def acquired(self) -> NDArray[np.bool_]:
+        """[z]: whether the plane was acquired."""
+        return np.array([name is not None for name in self.slices])
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel in millilitres."""
+        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000
+
+
+@dataclass(frozen=True)
+class _Slice:
+    """A decoded frame and where it comes from."""
+
+    name: SliceName
+    conflict: bool
+    frame: Frame
+    voxels: NDArray[np.int16]
+
+    @property
+    def plane(self) -> tuple[int, ...] | None:
+        """What slices of one stack have in common, rounded; None where the slice lies nowhere."""
+        frame = self.frame
+        if frame.position is None or frame.orientation is None or frame.pixel_spacing is None or frame.localizer:
+            return None
+        rounded = (round(number * 1000) for number in (*frame.orientation, *frame.pixel_spacing))
+        return (*self.voxels.shape, *rounded)
+
+    @property
+    def rank(self) -> tuple[bool, int, int, str, int]:
+        """Which of several slices at one position is taken: the one of the first acquisition."""
+        frame = self.frame
+        return (self.conflict, frame.acquisition, frame.instance_number, self.name.sop_uid, frame.index)
+
+
+def load_volume(manifest: Manifest, objects: Objects) -> Volume:
+    """Read and decode all instances of a series and stack them.
+
+    Raises :class:`schemas.failures.Unavailable` where the store is away and :class:`schemas.failures.Unreadable` where
+    the instances cannot be decoded or form no stack. Blocks: call it in a thread.
+    """
+    # pydicom's warnings quote values, and a value may be a name; the gateway stored what it was sent, valid or not.
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+    with ThreadPoolExecutor(DECODERS) as pool:
+        decoded = pool.map(lambda instance: list(_decode(instance, objects.read(instance.stored))), manifest.instances)
+        slices = _bounded(chain.from_iterable(decoded))
+    return _stack(slices)
+
+
+def _decode(instance: Instance, content: bytes) -> Iterator[_Slice]:
+    try:
+        ds = pydicom.dcmread(BytesIO(content))
+        described = frames(ds)
+    except (InvalidDicomError, EOFError, ValueError, TypeError, AttributeError, KeyError, NotImplementedError) as error:
+        raise Unreadable(f"an instance cannot be parsed: {type(error).__name__}") from error
+    values = stored_values(ds)
+    if len(values) != len(described):
+        raise Unreadable(f"an instance describes {len(described)} frames and holds {len(values)}")
+    for frame, stored in zip(described, values, strict=True):
+        number = frame.index + 1 if frame.multi_frame else None
+        yield _Slice(SliceName(instance.sop_uid, number), instance.conflict, frame, hounsfield(stored, frame, ds))
+
+
+def _bounded(decoded: Iterator[_Slice]) -> list[_Slice]:
+    slices, voxels = [], 0
+    for one in decoded:
+        slices.append(one)
+        voxels += one.voxels.size
+        if voxels > MAX_VOXELS:
+            raise Unreadable(f"the series has more than {MAX_VOXELS} voxels")
+    return slices
+
+
+def _stack(slices: list[_Slice]) -> Volume:
+    kinds = Counter(one.plane for one in slices if one.plane is not None)
+    if not kinds:
+        raise Unreadable("no image says where it lies: position, orientation or pixel spacing is missing")
+    plane = max(kinds, key=lambda kind: (kinds[kind], kind))
+    members = sorted((one for one in slices if one.plane == plane), key=lambda one: one.rank)
+    cautions = []
+    if len(members) < len(slices):
+        cautions.append(f"{len(slices) - len(members)} images of another plane, size or kind were left out")
+    other_units = {one.frame.rescale_type for one in members} - HOUNSFIELD
+    if other_units:
+        cautions.append("the images say that their numbers are not Hounsfield units")
+    first = members[0].frame
+    assert first.orientation is not None
+    assert first.pixel_spacing is not None
+    normal = normal_of(first.orientation)
+    heights = [float(one.frame.position @ normal) for one in members if one.frame.position is not None]
+    groups = at_positions(heights)
+    differing = sum(
+        not np.array_equal(members[group[0]].voxels, members[other].voxels) for group in groups for other in group[1:]
+    )
+    if differing:
+        cautions.append(f"{differing} images stand where another one stands: the first acquisition was used")
+    chosen = [members[group[0]] for group in groups]
+    positions = [one.frame.position for one in chosen if one.frame.position is not None]
+    fitted = grid(positions, first.orientation, first.pixel_spacing)
+    acquired = np.array([number for number, index in enumerate(fitted.planes) if index is not None])
+    voxels = np.empty((len(fitted.planes), *chosen[0].voxels.shape), np.int16)
+    for number in range(len(fitted.planes)):
+        nearest = int(acquired[np.abs(acquired - number).argmin()])
+        index = fitted.planes[nearest]
+        assert index is not None
+        voxels[number] = chosen[index].voxels
+    names = tuple(None if index is None else chosen[index].name for index in fitted.planes)
+    return Volume(voxels, fitted.affine, fitted.spacing_mm, names, (*cautions, *fitted.cautions))

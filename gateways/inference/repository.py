@@ -1,0 +1,62 @@
+"""The model repository on disk: what each folder says of itself, and the digest of what computes in it."""
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Final
+
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from schemas.failures import Unreadable
+
+CONFIGURATIONS: Final = ("config.pbtxt", "configs/cpu.pbtxt")
+"""For NVIDIA's image and for the local stack; both state the same digest."""
+_DIGEST: Final = re.compile(r'(?<=")sha256:[0-9a-f]{64}(?=")')
+
+
+def models(repository: Path) -> list[Path]:
+    """Folders of the models in a repository."""
+    return sorted(path.parent for path in repository.glob("*/config.pbtxt"))
+
+
+def versions(model: Path) -> list[str]:
+    """Versions of a model, oldest first."""
+    return sorted((path.name for path in model.iterdir() if path.is_dir() and path.name.isdecimal()), key=int)
+
+
+def configuration(path: Path) -> model_config_pb2.ModelConfig:
+    """A ``config.pbtxt``. Raises :class:`schemas.failures.Unreadable` where it is none."""
+    try:
+        return text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
+    except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
+        raise Unreadable(f"{path} is no model configuration: {str(error).splitlines()[0]}") from None
+
+
+def parameter(config: model_config_pb2.ModelConfig, name: str) -> str:
+    """One of a configuration's ``parameters``, empty where it states none."""
+    return config.parameters[name].string_value if name in config.parameters else ""
+
+
+def digest_of(model: Path, version: str) -> str:
+    """sha256 over what computes: ``labels.txt`` and all files of the version, each with its name and size.
+
+    Every built-in model computes the same when Triton loads it, and refuses to load where the two differ.
+    """
+    files = [model / "labels.txt", *(path for path in (model / version).rglob("*") if path.is_file())]
+    names = {path.relative_to(model).as_posix(): path for path in files if "__pycache__" not in path.parts}
+    total = hashlib.sha256()
+    for name in sorted(names):
+        content = names[name].read_bytes()
+        total.update(f"{name}\0{len(content)}\0".encode() + content)
+    return f"sha256:{total.hexdigest()}"
+
+
+def stamp(model: Path, version: str) -> str:
+    """Write the digest of a version into the model's configurations and return it."""
+    digest = digest_of(model, version)
+    for name in CONFIGURATIONS:
+        path = model / name
+        if path.exists():
+            path.write_text(_DIGEST.sub(digest, path.read_text()))
+    return digest

@@ -1,0 +1,125 @@
+"""The ``Inference`` port on Triton: load a series, show it to a model, measure what the model marked."""
+
+import asyncio
+import io
+from collections import Counter
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Protocol
+
+import numpy as np
+import structlog
+from pydantic import ValidationError
+
+from gateways.imaging.lesions import Report, classification, lesions
+from gateways.imaging.volume import Volume, load_volume
+from gateways.inference.contract import Answer, answer_faults, identity
+from gateways.inference.server import TritonServer, WentAway
+from gateways.inference.settings import TritonSettings
+from schemas.events import ObjectRef, Provenance, Reading, Series
+from schemas.failures import Unavailable, Unreadable
+from schemas.manifest import Manifest
+from schemas.models import ModelIdentity
+
+log = structlog.get_logger()
+
+
+class ObjectStore(Protocol):
+    """Where instances and manifests are read and label maps are put."""
+
+    def read(self, ref: ObjectRef) -> bytes:
+        """Bytes of an object, proven to be those its digest names."""
+        ...
+
+    def put(self, data: bytes, folder: str, suffix: str) -> ObjectRef:
+        """Keep bytes durably, under their own digest."""
+        ...
+
+
+class TritonInference:
+    """Reads series with the models of one Triton, a bounded number at a time."""
+
+    def __init__(self, settings: TritonSettings, store: ObjectStore) -> None:
+        self._settings = settings
+        self._store = store
+        self._server = TritonServer(settings)
+        self._places = asyncio.Semaphore(settings.concurrency)
+        self._deaths: Counter[tuple[str, str]] = Counter()
+
+    async def identify(self, model: str, version: str) -> ModelIdentity:
+        """The model version as it is served now.
+
+        Raises :class:`schemas.failures.Unavailable` where the server is away or the model not ready, and
+        :class:`schemas.failures.Unreadable` where there is no such model or it breaks the contract.
+        """
+        return identity(await asyncio.to_thread(self._server.configuration, model, version), version)
+
+    async def read(self, site: str, study_uid: str, series: Series, model: ModelIdentity) -> Reading:
+        """Show a series to a model.
+
+        Raises :class:`schemas.failures.Unavailable` (away, overloaded, too slow; object store away) and
+        :class:`schemas.failures.Unreadable` (pixels that cannot be decoded, an answer that breaks the contract; a
+        series over which the server died again and again, so that it cannot hold up all others for ever).
+        """
+        case = (series.manifest.digest, model.digest)
+        async with self._places:
+            try:
+                reading = await asyncio.to_thread(self._read, series, model)
+            except WentAway as error:
+                self._deaths[case] += 1
+                log.warning("model server went away", model=model.name, times=self._deaths[case], reason=str(error))
+                if self._deaths[case] < self._settings.deaths:
+                    raise
+                times = self._deaths.pop(case)
+                raise Unreadable(f"the model server went away {times} times while reading this series") from error
+        self._deaths.pop(case, None)
+        return reading
+
+    def _read(self, series: Series, model: ModelIdentity) -> Reading:
+        started = monotonic()
+        volume = load_volume(_manifest(self._store.read(series.manifest)), self._store)
+        loaded = monotonic()
+        state = self._server.state(model.name, model.version)
+        if state != "READY":
+            raise Unavailable(f"model {model.name} version {model.version} is not ready: {state}")
+        answer = self._server.infer(model, volume)
+        if faults := answer_faults(model, volume.voxels.shape, answer):
+            raise Unreadable(f"model {model.name} breaks the contract: {'; '.join(faults)}")
+        inferred = monotonic()
+        report, label_map = self._measure(volume, answer, model, series.series_uid)
+        measured = monotonic()
+        return Reading(
+            findings=report.findings,
+            scores={str(row.code): float(score) for row, score in zip(model.classes, answer.scores, strict=True)},
+            label_map=label_map,
+            cautions=(*volume.cautions, *report.cautions),
+            provenance=Provenance(model=model.name, version=model.version, digest=model.digest, device=model.device),
+            content=series.manifest.digest,
+            completed_at=datetime.now(UTC),
+            seconds={"load": loaded - started, "infer": inferred - loaded, "measure": measured - inferred},
+        )
+
+    def _measure(
+        self, volume: Volume, answer: Answer, model: ModelIdentity, series_uid: str
+    ) -> tuple[Report, ObjectRef | None]:
+        if answer.labels is None:
+            return classification(volume, model.classes, answer.scores, series_uid), None
+        report = lesions(volume, answer.labels, model.classes, answer.scores, series_uid)
+        content = io.BytesIO()
+        np.savez_compressed(
+            content,
+            labels=answer.labels,
+            affine=volume.affine,
+            sop_uids=np.array([name.sop_uid if name else "" for name in volume.slices]),
+        )
+        try:
+            return report, self._store.put(content.getvalue(), "label-maps", ".npz")
+        except OSError as error:
+            raise Unavailable(f"the label map cannot be stored: {error.strerror}") from error
+
+
+def _manifest(content: bytes) -> Manifest:
+    try:
+        return Manifest.model_validate_json(content)
+    except ValidationError:
+        raise Unreadable("the manifest of the series is no manifest") from None

@@ -1,0 +1,94 @@
+"""Findings are pieces of the label map, in millimetres and millilitres of the patient."""
+
+import numpy as np
+import pytest
+
+from gateways.imaging.lesions import MOST, classification, lesions
+from gateways.imaging.volume import SliceName, Volume
+from schemas.codes import INTRACRANIAL_HEMORRHAGE
+from schemas.models import ModelClass
+
+BLOOD = ModelClass(label=1, name="blood", code=INTRACRANIAL_HEMORRHAGE, min_volume_ml=0.02)
+SHAPE = (8, 40, 50)
+SPACING = (5.0, 1.0, 0.5)
+
+
+def volume(missing: tuple[int, ...] = ()) -> Volume:
+    affine = np.diag([SPACING[2], SPACING[1], SPACING[0], 1.0])
+    affine[:3, 3] = [-10, 20, 100]
+    names = tuple(None if z in missing else SliceName(f"2.25.{z}", None) for z in range(SHAPE[0]))
+    return Volume(np.zeros(SHAPE, np.int16), affine, SPACING, names)
+
+
+def measured(labels, *, of=None, classes=(BLOOD,), scores=(0.9,)):
+    return lesions(of or volume(), labels, classes, np.array(scores, np.float32), "1.2.3")
+
+
+def test_an_empty_map_has_no_findings():
+    assert measured(np.zeros(SHAPE, np.uint8)).findings == ()
+
+
+def test_volume_place_box_and_key_slice():
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[2, 10:14, 20:30] = 1
+    labels[3, 10:16, 20:30] = 1
+    (finding,) = measured(labels).findings
+    assert finding.volume_ml == pytest.approx(100 * 2.5 / 1000)
+    assert finding.key_instance_uid == "2.25.3"
+    assert finding.probability == pytest.approx(0.9)
+    assert finding.code == INTRACRANIAL_HEMORRHAGE
+    assert finding.centroid_mm == pytest.approx((-10 + 24.5 * 0.5, 20 + (40 * 11.5 + 60 * 12.5) / 100, 100 + 13), abs=0.01)
+    low, high = finding.box_mm
+    assert low == pytest.approx((-10 + 19.5 * 0.5, 20 + 9.5, 100 + 7.5), abs=0.01)
+    assert high == pytest.approx((-10 + 29.5 * 0.5, 20 + 15.5, 100 + 17.5), abs=0.01)
+
+
+def test_pieces_that_touch_at_a_corner_are_one():
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[2, 10:14, 20:24] = 1
+    labels[3, 14:18, 24:28] = 1
+    assert len(measured(labels).findings) == 1
+
+
+def test_largest_first_and_small_ones_not_at_all():
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[1, 2:6, 2:6] = 1
+    labels[5, 10:20, 10:20] = 1
+    labels[7, 30, 30] = 1
+    volumes = [finding.volume_ml for finding in measured(labels).findings]
+    assert volumes == pytest.approx([0.25, 0.04])
+
+
+def test_missing_slices_are_not_measured():
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[2:5, 10:20, 10:20] = 1
+    report = measured(labels, of=volume(missing=(3,)))
+    assert sum(finding.volume_ml for finding in report.findings) == pytest.approx(0.5)
+    assert {finding.key_instance_uid for finding in report.findings} == {"2.25.2", "2.25.4"}
+
+
+def test_many_findings_are_summed_up():
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[1, 0:40:4, 0:48:8] = 1
+    row = BLOOD.model_copy(update={"min_volume_ml": 0.0})
+    report = measured(labels, classes=(row,))
+    assert len(report.findings) == MOST
+    assert report.cautions == ("40 smaller findings, 0.1 ml together, are not listed",)
+
+
+def test_classes_keep_their_own_scores():
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[1, 2:12, 2:12] = 1
+    labels[1, 12:22, 12:20] = 3
+    other = BLOOD.model_copy(update={"label": 3})
+    report = measured(labels, classes=(BLOOD, other), scores=(0.9, 0.4))
+    assert [round(finding.probability, 2) for finding in report.findings] == [0.9, 0.4]
+
+
+def test_a_classifier_locates_nothing_and_says_so():
+    report = classification(volume(), (BLOOD,), np.array([0.8], np.float32), "1.2.3")
+    (finding,) = report.findings
+    assert finding.volume_ml == 0
+    assert finding.key_instance_uid == "2.25.4"
+    assert "locates nothing" in report.cautions[0]
+    assert classification(volume(), (BLOOD,), np.array([0.4], np.float32), "1.2.3").findings == ()

@@ -1,0 +1,58 @@
+"""The digest in a configuration is that of the files beside it."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from gateways.inference.contract import configuration_faults
+from gateways.inference.repository import CONFIGURATIONS, configuration, digest_of, models, parameter, stamp, versions
+from schemas.failures import Unreadable
+
+REPOSITORY = Path(__file__).parents[4] / "triton_models"
+
+
+@pytest.mark.parametrize("model", models(REPOSITORY), ids=lambda model: model.name)
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_our_own_models_keep_the_contract_and_state_their_digest(model, name):
+    config = configuration(model / name)
+    assert configuration_faults(config) == []
+    assert config.name == model.name
+    assert [parameter(config, "sinsok_digest")] == [digest_of(model, version) for version in versions(model)]
+    assert parameter(config, "sinsok_licence")
+    assert (model / "README.md").exists()
+
+
+@pytest.fixture
+def model(tmp_path):
+    shutil.copytree(REPOSITORY / "ich_hyperdensity", tmp_path / "m", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path / "m"
+
+
+@pytest.mark.parametrize("name", ["labels.txt", "1/model.py", "1/hyperdensity.py", "1/weights.bin"])
+def test_whatever_computes_changes_the_digest(model, name):
+    before = digest_of(model, "1")
+    with (model / name).open("a") as file:
+        file.write("x")
+    assert digest_of(model, "1") != before
+
+
+def test_what_does_not_compute_does_not(model):
+    before = digest_of(model, "1")
+    (model / "README.md").write_text("other")
+    (model / "1" / "__pycache__").mkdir()
+    (model / "1" / "__pycache__" / "model.pyc").write_text("x")
+    assert digest_of(model, "1") == before
+
+
+def test_stamping_writes_both_configurations(model):
+    (model / "labels.txt").write_text("other\n")
+    digest = stamp(model, "1")
+    assert digest == digest_of(model, "1")
+    assert {parameter(configuration(model / name), "sinsok_digest") for name in CONFIGURATIONS} == {digest}
+
+
+def test_a_file_that_is_no_configuration(tmp_path):
+    (tmp_path / "config.pbtxt").write_text("name: [")
+    with pytest.raises(Unreadable, match="no model configuration"):
+        configuration(tmp_path / "config.pbtxt")
