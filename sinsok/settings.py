@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from gateways.dicom.settings import DicomGatewaySettings
+from gateways.dicom.settings import DicomGatewaySettings, SiteAccess
 from gateways.inference.settings import TritonSettings
 from schemas.events import Site
 from sinsok.errors import UsageError
@@ -59,11 +59,9 @@ class StackSettings(_Section):
     start: tuple[Part, ...] = ("kafka", "triton", "orthanc")
 
 
-class SiteSettings(_Section):
+class SiteSettings(SiteAccess):
     """A hospital: the AE titles it sends to and from, and its decisions where they differ from the common ones."""
 
-    called_ae: Annotated[str, Field(min_length=1, max_length=16)]
-    calling_ae: tuple[str, ...] = Field(default=("*",), description="AE titles that may send; * and ? are wildcards")
     completeness: Completeness | None = None
     routes: tuple[Route, ...] | None = None
     alerts: AlertPolicy | None = None
@@ -87,6 +85,16 @@ class Settings(BaseSettings):
     routes: tuple[Route, ...] = ()
     alerts: AlertPolicy = AlertPolicy()
     sites: dict[Site, SiteSettings] = Field(min_length=1)
+
+    @field_validator("sites")
+    @classmethod
+    def _one_site_for_each_called_ae(cls, sites: dict[Site, SiteSettings]) -> dict[Site, SiteSettings]:
+        # Spaces around an AE title mean nothing (DICOM PS3.5, 6.2).
+        titles = [site.called_ae.strip() for site in sites.values()]
+        shared = sorted({title for title in titles if titles.count(title) > 1})
+        if shared:
+            raise ValueError(f"called AE title {', '.join(shared)} stands for more than one site")
+        return sites
 
     @property
     def store(self) -> Path:
@@ -164,6 +172,10 @@ def _explain(error: ValidationError) -> str:
     faults = []
     for fault in error.errors(include_url=False):
         place = ".".join(str(part) for part in fault["loc"])
-        unknown = fault["type"] == "extra_forbidden"
-        faults.append(f"{place}: unknown key" if unknown else f"{place}: {fault['msg']} (is {fault['input']!r})")
+        if fault["type"] == "extra_forbidden":
+            faults.append(f"{place}: unknown key")
+            continue
+        # A whole table would bury what is wrong with it.
+        given = "" if isinstance(fault["input"], dict | list) else f" (is {fault['input']!r})"
+        faults.append(f"{place}: {fault['msg'].removeprefix('Value error, ')}{given}")
     return "; ".join(faults)

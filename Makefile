@@ -1,0 +1,32 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format bench down
+
+BIN := .venv/bin
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+
+setup: ## Install what is missing: system packages, Python environments, Kafka, Triton
+	@./deploy/setup.sh
+
+demo: setup ## Send synthetic studies through the whole stack and show what was decided
+	$(BIN)/sinsok demo
+
+test: lint ## All tests, against real parts on free ports
+	$(BIN)/pytest
+
+lint: setup ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## Format the code and mend what ruff can mend
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: setup ## Measure the claims, side by side with named peers
+	@set -e; for benchmark in benchmarks/[a-z]*.py; do echo "== $$benchmark"; $(BIN)/python "$$benchmark"; done
+
+down: ## Stop what `sinsok up` or the demo left running
+	@test ! -x $(BIN)/sinsok || $(BIN)/sinsok down

@@ -1,0 +1,102 @@
+#!/bin/sh
+# Installs what is missing and nothing else; done in a second when nothing is. Programs go to .venv and .local of this
+# checkout; system packages come from apt (Debian 12), as root or with sudo, else the list of them is printed.
+set -eu
+cd "$(dirname "$0")/.."
+
+say() { echo "setup: $*"; }
+fail() { echo "setup: $*" >&2; exit 1; }
+
+# --- system packages ---------------------------------------------------------------------------------------------------
+
+missing=""
+need() { # need PACKAGE CHECK...: PACKAGE is missing unless CHECK succeeds
+    package=$1
+    shift
+    "$@" > /dev/null 2>&1 || missing="$missing $package"
+}
+has_java() { java -version 2>&1 | grep -Eq 'version "(1[7-9]|[2-9][0-9])'; }
+has_library() { PATH="$PATH:/usr/sbin:/sbin" ldconfig -p | grep -q "$1"; }
+find_python() { # Triton's python backend is built for each Python; ours is 3.11
+    for candidate in python3.11 python3; do
+        if "$candidate" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info[:2] != (3, 11))' 2> /dev/null; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
+need openjdk-17-jre-headless has_java
+need maven sh -c 'command -v mvn'
+need orthanc test -x /usr/sbin/Orthanc
+need orthanc-dicomweb test -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so
+need dcmtk storescu --version
+need dicom3tools sh -c 'command -v dciodvfy'
+need docker-compose sh -c 'command -v docker-compose'
+need libpython3.11 has_library libpython3.11.so.1.0
+need python3-venv find_python
+
+if [ -n "$missing" ]; then
+    install="apt-get install --yes --no-install-recommends$missing"
+    if [ "$(id -u)" = 0 ]; then
+        as_root=""
+    elif sudo -n true 2> /dev/null; then
+        as_root="sudo -n"
+    else
+        fail "these Debian packages are missing:$missing; install them with: sudo $install"
+    fi
+    command -v apt-get > /dev/null || fail "this is no Debian system; what these packages hold is missing:$missing"
+    say "installing$missing"
+    # Debian starts a new service at once: its Orthanc would take the ports of ours.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        printf '#!/bin/sh\nexit 101\n' | $as_root tee $policy > /dev/null
+        $as_root chmod 755 $policy
+        trap '$as_root rm -f $policy' EXIT
+    fi
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq
+    # shellcheck disable=SC2086 # a list of words
+    $as_root env DEBIAN_FRONTEND=noninteractive $install -qq > /dev/null
+    case $missing in *orthanc*) $as_root systemctl disable orthanc > /dev/null 2>&1 || true ;; esac
+fi
+python=$(find_python) || fail "Python 3.11 with venv is missing; on Debian 12: sudo apt-get install python3-venv"
+
+# --- steps, each done again when its inputs change ------------------------------------------------------------------------
+
+step() { # step STAMP "INPUTS" COMMAND: run COMMAND unless it succeeded before with the same INPUTS
+    now=$(cat $2 | sha256sum)
+    if [ "$(cat "$1" 2> /dev/null)" != "$now" ]; then
+        "$3"
+        echo "$now" > "$1"
+    fi
+}
+
+environment() { # environment FOLDER LOCK: a virtual environment with exactly what the lock names
+    [ -x "$1/bin/python" ] || "$python" -m venv "$1"
+    "$1/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$2"
+}
+
+project() {
+    say "Python packages of the project (.venv)"
+    environment .venv requirements/dev.txt
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+}
+
+kafka() {
+    say "Apache Kafka (.local/kafka)"
+    rm -rf .local/kafka/libs
+    mvn --quiet --batch-mode --file deploy/kafka/pom.xml \
+        dependency:copy-dependencies "-DoutputDirectory=$PWD/.local/kafka/libs"
+}
+
+triton() {
+    say "Triton Inference Server (.local/triton-venv)"
+    environment .local/triton-venv requirements/triton.txt
+}
+
+mkdir -p .local/kafka
+step .venv/.installed "pyproject.toml requirements/dev.txt requirements/build.txt" project
+step .local/kafka/.installed deploy/kafka/pom.xml kafka
+step .local/triton-venv/.installed requirements/triton.txt triton

@@ -1,0 +1,109 @@
+"""``sinsok check``: is the configuration right, and does everything in it answer?"""
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import click
+
+from gateways.kafka import differences
+from schemas.failures import Unavailable
+from sinsok.consistency import contradictions
+from sinsok.errors import UsageError
+from sinsok.settings import Settings, config_path, load
+from sinsok.stack import parts, probe
+from sinsok.stack.kafka import answering
+from sinsok.stack.orthanc import echo
+from sinsok.stack.part import NotReady
+from sinsok.stack.processes import PROCESSES
+
+
+class Check(NamedTuple):
+    """Something that has to answer. ``ask`` raises NotReady or Unavailable where it does not."""
+
+    name: str
+    endpoint: str
+    ask: Callable[[], None]
+    remedy: str
+
+
+@click.command()
+def command() -> None:
+    """Validate the configuration and reach every endpoint, one line each.
+
+    Exit code 1 where something does not answer as it should, 2 where the configuration is wrong.
+    """
+    settings = load()
+    if wrong := contradictions(settings):
+        raise UsageError(f"{config_path()}: {'; '.join(wrong)}")
+    click.echo(f"ok      configuration {config_path()}")
+    failed = False
+    for check in checks(settings):
+        try:
+            check.ask()
+        except (NotReady, Unavailable) as error:
+            failed = True
+            click.echo(f"failed  {check.name} {check.endpoint}: {error}; {check.remedy}")
+        else:
+            click.echo(f"ok      {check.name} {check.endpoint}")
+    if failed:
+        sys.exit(1)
+
+
+def checks(settings: Settings) -> Iterator[Check]:
+    """What the configuration says there is."""
+    yield from _kafka(settings)
+    yield from _triton(settings)
+    yield from _dicom(settings)
+    host = settings.health.host
+    for number, name in enumerate(PROCESSES):
+        address = f"{host}:{settings.health.first_port + number}"
+        yield Check(name, f"http://{address}/readyz", _page(address, "/readyz"), _LOGS)
+
+
+_START = "start it with `sinsok up`, or correct its address"
+_LOGS = "`sinsok status` shows its state, .local/logs why"
+
+
+def _kafka(settings: Settings) -> Iterator[Check]:
+    bootstrap = settings.kafka.bootstrap_servers
+    yield Check("kafka", bootstrap, lambda: answering(bootstrap), _START)
+    yield Check("topics", bootstrap, lambda: _as_declared(settings), "`sinsok topics` shows more")
+
+
+def _as_declared(settings: Settings) -> None:
+    found = differences(settings.kafka.bootstrap_servers, parts.topics(settings))
+    if found:
+        raise NotReady(f"not as declared: {', '.join(sorted({one.topic for one in found}))}")
+
+
+def _triton(settings: Settings) -> Iterator[Check]:
+    address = settings.triton.http_url
+    yield Check("triton", f"http://{address}", _page(address, "/v2/health/live"), _START)
+    routes = (route for site in settings.sites for route in settings.rules.of(site).routes)
+    for model, version in sorted({(route.model, route.version) for route in routes}):
+        ready = _page(address, f"/v2/models/{model}/versions/{version}/ready")
+        yield Check("model", f"{model} {version}", ready, "`sinsok models check` and Triton's log say why")
+
+
+def _dicom(settings: Settings) -> Iterator[Check]:
+    gateway, pacs = settings.dicom, settings.orthanc
+    for name, site in settings.sites.items():
+        endpoint = f"{site.called_ae} {gateway.host}:{gateway.port}"
+        yield Check(f"dicom {name}", endpoint, _echo(gateway.host, gateway.port, site.called_ae), _START)
+    http = f"{pacs.host}:{pacs.http_port}"
+    yield Check("pacs", f"http://{http}", _page(http, "/system"), _START)
+    yield Check(
+        "pacs", f"{pacs.aet} {pacs.host}:{pacs.dicom_port}", _echo(pacs.host, pacs.dicom_port, pacs.aet), _START
+    )
+
+
+def _page(address: str, path: str) -> Callable[[], None]:
+    def ask() -> None:
+        probe.get(address, path)
+
+    return ask
+
+
+def _echo(host: str, port: int, called_ae: str) -> Callable[[], None]:
+    return lambda: echo(host, port, called_ae)

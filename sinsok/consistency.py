@@ -1,0 +1,61 @@
+"""What makes a configuration that is right in every part wrong as a whole."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from gateways.inference.repository import configuration, models, versions
+from schemas.failures import Unreadable
+from schemas.models import ClassTable
+from sinsok.settings import Settings
+
+
+def contradictions(settings: Settings) -> list[str]:
+    """Every contradiction between routes, alert rules and the model repository, one line each.
+
+    A repository that is not on this machine contradicts nothing: then the model server has to be asked.
+    """
+    if not settings.model_repository.is_dir():
+        return []
+    return list(dict.fromkeys([*_routes(settings), *_rules(settings)]))
+
+
+def _routes(settings: Settings) -> Iterator[str]:
+    served = {model.name: versions(model) for model in models(settings.model_repository)}
+    for site in settings.sites:
+        for route in settings.rules.of(site).routes:
+            if route.model not in served:
+                there = ", ".join(served) or "no model"
+                yield f"routes: model {route.model} is not in {settings.model_repository}: it has {there}"
+            elif route.version not in served[route.model]:
+                there = ", ".join(served[route.model]) or "none"
+                yield f"routes: model {route.model} has no version {route.version} in the repository, but {there}"
+
+
+def _rules(settings: Settings) -> Iterator[str]:
+    reported = {model.name: _findings(model) for model in models(settings.model_repository)}
+    sites: dict[tuple[str, frozenset[str]], list[str]] = defaultdict(list)
+    for site in settings.sites:
+        decided = settings.rules.of(site)
+        routed = [reported.get(route.model) for route in decided.routes]
+        known = [findings for findings in routed if findings is not None]
+        if len(known) < len(routed):
+            continue  # what an unknown model reports is unknown too
+        possible = frozenset[str]().union(*known)
+        for rule in decided.alerts.rules:
+            if rule.finding not in possible:
+                sites[rule.finding, possible].append(site)
+    for (finding, possible), names in sites.items():
+        there = ", ".join(sorted(possible)) or "nothing"
+        yield f"alerts.rules: no model of {', '.join(names)} reports {finding}, they report {there}"
+
+
+def _findings(model: Path) -> frozenset[str] | None:
+    """The findings a model can report, as its class table says; None where it says nothing that can be read."""
+    try:
+        stated = configuration(model / "config.pbtxt").parameters["sinsok_classes"].string_value
+        return frozenset(str(row.code) for row in ClassTable.validate_json(stated))
+    except (Unreadable, ValidationError):
+        return None

@@ -1,0 +1,84 @@
+"""The composition root: the one place where ports meet gateways and settings meet the code they are for.
+
+mypy proves here that every gateway fits the port it is given to.
+"""
+
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+from gateways import kafka
+from gateways.dicom.gateway import CannotStart, DicomGateway
+from gateways.health import HealthServer
+from gateways.inference.recorded import Recorded
+from gateways.inference.triton import TritonInference
+from gateways.objects import FileStore
+from sinsok.errors import UsageError, UserError
+from sinsok.settings import Settings
+from sinsok.stack.processes import PROCESSES
+from streams.hop import StatefulHop, StatelessHop
+from streams.pipeline import pipeline
+from streams.ports import Inference
+
+HOPS: Final = ("assemble", "infer", "alert")
+"""The hops that run as stream processes, in the order of the flow."""
+
+
+def inference(settings: Settings) -> Inference:
+    """The model server, with every answer recorded."""
+    return Recorded(TritonInference(settings.triton, FileStore(settings.store)), settings.store)
+
+
+def stream_hop(settings: Settings, name: str) -> StatelessHop | StatefulHop[Any]:
+    """A hop of the table by its name. Raises :class:`UsageError` where there is none."""
+    for hop in pipeline(settings.rules, inference(settings)):
+        if hop.name == name and isinstance(hop, StatelessHop | StatefulHop):
+            return hop
+    raise UsageError(f"there is no hop {name!r}: choose one of {', '.join(HOPS)}")
+
+
+def run_streams(settings: Settings, name: str) -> None:
+    """Run a hop in this process until SIGTERM."""
+    # Here and not above: Faust takes a second to import, which `sinsok --help` should not.
+    from streams.worker import run
+
+    hop = stream_hop(settings, name)
+    streams = settings.streams.model_copy(
+        update={
+            "bootstrap_servers": settings.kafka.bootstrap_servers,
+            "datadir": settings.home / "streams",
+        }
+    )
+
+    def serve(health: Callable[[], list[str]]) -> None:
+        _health(settings, f"streams-{name}", ready=health).start()
+
+    if code := run(hop, streams, on_health=serve):
+        raise SystemExit(code)
+
+
+def run_dicom_gateway(settings: Settings) -> None:
+    """Run the DICOM gateway in this process until SIGTERM or SIGINT."""
+    bootstrap = settings.kafka.bootstrap_servers
+    gateway = DicomGateway(settings.dicom, settings.sites, FileStore(settings.store), lambda: kafka.producer(bootstrap))
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    try:
+        gateway.start()
+    except CannotStart as error:
+        raise UserError(str(error)) from None
+    with _health(settings, "dicom-gateway", ready=gateway.health):
+        ended.wait()
+        gateway.stop()
+
+
+def _health(settings: Settings, part: str, ready: Callable[[], list[str]]) -> HealthServer:
+    port = settings.health.first_port + list(PROCESSES).index(part)
+    try:
+        # Alive is that the process answers: what is stuck ends itself, and what waits must not be restarted.
+        return HealthServer(settings.health.host, port, alive=lambda: [], ready=ready)
+    except OSError as error:
+        where = f"{settings.health.host}:{port}"
+        raise UserError(f"{part} cannot serve its health on {where}: {error.strerror}; set health.first_port") from None

@@ -1,0 +1,124 @@
+"""Events in words, for a terminal: one line of what happened, and the lines of why."""
+
+from collections.abc import Iterable
+
+from schemas.events import (
+    AlertRaised,
+    AlertWithdrawn,
+    DeadlinePassed,
+    Event,
+    Finding,
+    InstanceQuarantined,
+    Series,
+    SeriesDecision,
+    SeriesReceived,
+    StudyAssembled,
+    StudyTriaged,
+)
+from streams.dead_letters import Obituary
+
+
+def kind(what: Event | Obituary) -> str:
+    """``StudyTriaged``; ``DeadLetter`` for what could not be handled."""
+    return type(what).__name__ if isinstance(what, Event) else "DeadLetter"
+
+
+def summary(what: Event | Obituary) -> str:
+    """What happened, in one line."""
+    match what:
+        case SeriesReceived():
+            return (
+                f"{what.series.modality or 'series'}, {what.series.instances} instances,"
+                f" batch {what.batch} {what.batch_end}, from {what.sending_ae}"
+            )
+        case InstanceQuarantined():
+            return f"kept aside, from {what.sending_ae}: {what.reason}"
+        case DeadlinePassed():
+            return f"{what.hop} had waited until {what.deadline:%H:%M:%S}"
+        case StudyAssembled():
+            return f"{_revision(what)}, {len(what.series)} series, closed because {what.reason}"
+        case StudyTriaged():
+            return f"{_revision(what)}, {what.outcome}, {what.priority}: {what.reason}"
+        case AlertRaised():
+            return f"{what.priority}: {what.reason}"
+        case AlertWithdrawn():
+            return f"{what.reason}"
+        case Obituary():
+            return f"{what.hop} gave up after {what.attempts} attempts: {what.error}: {what.message}"
+        case _:
+            return ""
+
+
+def details(what: Event | Obituary) -> list[str]:
+    """Why, line by line; empty where the summary says it all."""
+    match what:
+        case SeriesReceived():
+            return list(_series(what.series))
+        case StudyAssembled():
+            return [
+                f"{'for' if one.complete else 'against'}: {one.observation}"
+                + (f" (series {one.series_uid})" if one.series_uid else "")
+                for one in what.evidence
+            ]
+        case StudyTriaged():
+            return [line for decision in what.series for line in _decision(decision)]
+        case AlertRaised():
+            replaced = [f"replaces alert {what.replaces}"] if what.replaces else []
+            return [f"alert {what.alert_id}", *replaced, *_findings(what.findings)]
+        case AlertWithdrawn():
+            replaced = [f"replaced by alert {what.replaced_by}"] if what.replaced_by else []
+            return [f"alert {what.alert_id}", *replaced]
+        case Obituary():
+            return [f"was record {what.offset} of {what.topic}, partition {what.partition}"]
+        case _:
+            return []
+
+
+def printable(text: str) -> str:
+    """Text without what could steer a terminal: names and UIDs come from outside."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def _revision(what: StudyAssembled | StudyTriaged) -> str:
+    return f"revision {what.revision} ({'final' if what.final else 'provisional'})"
+
+
+def _series(series: Series) -> Iterable[str]:
+    described = ", ".join(text for text in (series.body_part, series.series_description, series.kernel) if text)
+    yield f"series {series.series_uid}" + (f": {described}" if described else "")
+    geometry = series.geometry
+    if geometry is None:
+        yield "no stack of slices"
+        return
+    gaps = sum(gap.missing for gap in geometry.gaps)
+    whole = "without gaps" if geometry.contiguous else f"{gaps} missing" if gaps else "no regular stack"
+    yield f"{geometry.slices} slices every {geometry.spacing_mm:g} mm, {whole}"
+    if series.conflicts:
+        yield f"{series.conflicts} objects with a UID of another and other bytes"
+    if series.missing_objects:
+        yield f"{series.missing_objects} stored objects are gone"
+
+
+def _decision(decision: SeriesDecision) -> Iterable[str]:
+    yield f"series {decision.series_uid}"
+    yield f"  {f'to {decision.model}' if decision.model else 'to no model'}: {decision.reason}"
+    if decision.reading is None:
+        return
+    provenance = decision.reading.provenance
+    took = ", ".join(f"{step} {seconds:.2f} s" for step, seconds in decision.reading.seconds.items())
+    yield f"  read by {provenance.model} {provenance.version} on {provenance.device}" + (f": {took}" if took else "")
+    for caution in decision.reading.cautions:
+        yield f"  caution: {caution}"
+    for line in _findings(decision.reading.findings):
+        yield f"  {line}"
+
+
+def _findings(findings: Iterable[Finding]) -> Iterable[str]:
+    for finding in findings:
+        x, y, z = finding.centroid_mm
+        frame = f", frame {finding.key_frame}" if finding.key_frame else ""
+        yield (
+            f"{finding.code.meaning}: {finding.volume_ml:.1f} ml, probability {finding.probability:.2f},"
+            f" around ({x:.0f}, {y:.0f}, {z:.0f}) mm"
+        )
+        yield f"  most of it in instance {finding.key_instance_uid}{frame}"

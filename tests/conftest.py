@@ -1,0 +1,21 @@
+"""Fixtures shared by all tests: real parts of the stack, one of each for the whole run."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.stack import Kafka, Triton
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Bootstrap address of a real broker. Topics are the tests' own: use names that no other test uses."""
+    with Kafka(tmp_path_factory.mktemp("kafka")) as broker:
+        yield broker.bootstrap
+
+
+@pytest.fixture(scope="session")
+def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Triton]:
+    """A real Triton that serves ``triton_models`` on the CPU."""
+    with Triton(tmp_path_factory.mktemp("triton")) as server:
+        yield server

@@ -1,0 +1,72 @@
+"""Peers of the DICOM gateway: something that sends, and something that reads what it published."""
+
+import time
+from collections.abc import Callable, Iterable
+from contextlib import contextmanager
+from uuid import uuid4
+
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import UID, ExplicitVRLittleEndian
+from pynetdicom import AE
+
+from gateways import kafka
+from schemas.envelope import decode
+from schemas.events import Event, SeriesReceived
+from schemas.topics import DICOM_SERIES
+
+
+def a_site() -> str:
+    """A site that no other test has: the topic is shared."""
+    return f"t{uuid4().hex[:12]}"
+
+
+def as_file(ds: Dataset, transfer_syntax: str = ExplicitVRLittleEndian) -> Dataset:
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = UID(transfer_syntax)
+    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
+    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+    return ds
+
+
+def request(port: int, datasets: Iterable[Dataset], called: str = "GATEWAY", calling: str = "CT1"):
+    """An association for these data sets, established or not."""
+    ae = AE(ae_title=calling)
+    for sop_class, syntax in {(ds.SOPClassUID, ds.file_meta.TransferSyntaxUID) for ds in datasets}:
+        ae.add_requested_context(sop_class, syntax)
+    ae.add_requested_context("1.2.840.10008.1.1")
+    return ae.associate("127.0.0.1", port, ae_title=called)
+
+
+@contextmanager
+def association(port: int, datasets: Iterable[Dataset], **titles: str):
+    assoc = request(port, datasets, **titles)
+    assert assoc.is_established
+    try:
+        yield assoc
+    finally:
+        if assoc.is_established:
+            assoc.release()
+
+
+def store(assoc, ds: Dataset) -> int | None:
+    """Status of the answer; None where none came."""
+    status = assoc.send_c_store(ds)
+    return status.Status if status else None
+
+
+def events_of(bootstrap: str, site: str) -> list[Event]:
+    records = kafka.read(bootstrap, [DICOM_SERIES.name])
+    decoded = (decode(record.headers, record.value) for record in records)
+    found = {event.event_id: event for event in decoded if event.site == site}
+    return sorted(found.values(), key=lambda event: event.time)
+
+
+def wait_for(bootstrap: str, site: str, enough: Callable[[list[SeriesReceived]], bool], seconds: float = 20):
+    """The site's SeriesReceived events, once they are what is waited for."""
+    until = time.monotonic() + seconds
+    while True:
+        found = [event for event in events_of(bootstrap, site) if isinstance(event, SeriesReceived)]
+        if enough(found):
+            return found
+        assert time.monotonic() < until, f"only {[(e.batch, e.batch_end, e.series.instances) for e in found]}"
+        time.sleep(0.1)

@@ -1,0 +1,113 @@
+"""`sinsok check`: contradictions within the configuration, and the line for every endpoint."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from schemas.failures import Unavailable
+from sinsok.commands import check
+from sinsok.commands.check import Check, checks
+from sinsok.consistency import contradictions
+from sinsok.settings import Settings, load
+from sinsok.stack.part import CHECKOUT, NotReady
+from tests.unit.sinsok.commandline import sinsok
+
+SITES = '[sites.suwon]\ncalled_ae = "SUWON_AI"\n[sites.icheon]\ncalled_ae = "ICHEON_AI"\n'
+ROUTE = '[[routes]]\nmodel = "ich_hyperdensity"\n'
+RULE = '[[alerts.rules]]\nfinding = "SCT:1386000"\npriority = "stat"\n'
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> Iterator[Path]:
+    """A folder with a model repository of one model, for a configuration to be written to."""
+    model = tmp_path / "triton_models" / "ich_hyperdensity"
+    (model / "1").mkdir(parents=True)
+    shutil.copy(CHECKOUT / "triton_models" / "ich_hyperdensity" / "config.pbtxt", model)
+    return tmp_path
+
+
+def settings(folder: Path, text: str) -> Settings:
+    (folder / "sinsok.toml").write_text(text, encoding="utf-8")
+    return load({"SINSOK_CONFIG": str(folder / "sinsok.toml")})
+
+
+def test_the_projects_own_configuration_contradicts_nothing() -> None:
+    assert contradictions(load({})) == []
+
+
+def test_a_configuration_that_fits_its_models(configured: Path) -> None:
+    assert contradictions(settings(configured, SITES + ROUTE + RULE)) == []
+
+
+def test_a_route_to_a_model_that_is_not_there(configured: Path) -> None:
+    (said,) = contradictions(settings(configured, SITES + ROUTE.replace("ich_", "ish_") + RULE))
+    assert said == f"routes: model ish_hyperdensity is not in {configured}/triton_models: it has ich_hyperdensity"
+
+
+def test_a_route_to_a_version_that_is_not_there(configured: Path) -> None:
+    (said,) = contradictions(settings(configured, SITES + ROUTE + 'version = "7"\n' + RULE))
+    assert said == "routes: model ich_hyperdensity has no version 7 in the repository, but 1"
+
+
+def test_a_rule_for_what_no_model_reports(configured: Path) -> None:
+    (said,) = contradictions(settings(configured, SITES + ROUTE + RULE.replace("1386000", "1386001")))
+    assert said == "alerts.rules: no model of suwon, icheon reports SCT:1386001, they report SCT:1386000"
+
+
+def test_a_rule_where_nothing_is_routed(configured: Path) -> None:
+    (said,) = contradictions(settings(configured, SITES + "routes = []\n" + ROUTE + RULE))
+    assert said == "alerts.rules: no model of icheon reports SCT:1386000, they report nothing"
+
+
+def test_a_model_that_says_nothing_of_its_findings_is_believed(configured: Path) -> None:
+    (configured / "triton_models" / "ich_hyperdensity" / "config.pbtxt").write_text('name: "ich_hyperdensity"')
+    assert contradictions(settings(configured, SITES + ROUTE + RULE)) == []
+
+
+def test_a_repository_elsewhere_is_not_judged(configured: Path) -> None:
+    text = f'model_repository = "{configured}/absent"\n'
+    assert contradictions(settings(configured, text + SITES + ROUTE + RULE)) == []
+
+
+def test_contradictions_end_the_check(configured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings(configured, SITES + ROUTE.replace("ich_", "ish_"))
+    monkeypatch.setenv("SINSOK_CONFIG", str(configured / "sinsok.toml"))
+    answer = sinsok("check")
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.startswith(f"error: {configured}/sinsok.toml: routes: model ish_hyperdensity")
+    assert len(answer.err.splitlines()) == 1
+
+
+def test_every_endpoint_of_the_configuration_is_asked() -> None:
+    asked = {f"{one.name} {one.endpoint}" for one in checks(load({}))}
+    assert asked == {
+        "kafka 127.0.0.1:9092",
+        "topics 127.0.0.1:9092",
+        "triton http://127.0.0.1:8000",
+        "model ich_hyperdensity 1",
+        "dicom suwon SUWON_AI 127.0.0.1:11112",
+        "dicom anseong ANSEONG_AI 127.0.0.1:11112",
+        "dicom icheon ICHEON_AI 127.0.0.1:11112",
+        "pacs http://127.0.0.1:8042",
+        "pacs PACS 127.0.0.1:4242",
+        "dicom-gateway http://127.0.0.1:9100/readyz",
+        "streams-assemble http://127.0.0.1:9101/readyz",
+        "streams-infer http://127.0.0.1:9102/readyz",
+        "streams-alert http://127.0.0.1:9103/readyz",
+    }
+
+
+@pytest.mark.parametrize("failure", [NotReady("nobody is there"), Unavailable("nobody is there")])
+def test_one_line_each_and_what_to_do(monkeypatch: pytest.MonkeyPatch, failure: Exception) -> None:
+    def fail() -> None:
+        raise failure
+
+    asked = [Check("kafka", "here:1", lambda: None, "start it"), Check("triton", "there:2", fail, "start it")]
+    monkeypatch.setattr(check, "checks", lambda settings: asked)
+    answer = sinsok("check")
+    assert answer.code == 1
+    assert answer.out.splitlines()[1:] == ["ok      kafka here:1", "failed  triton there:2: nobody is there; start it"]
+    monkeypatch.setattr(check, "checks", lambda settings: asked[:1])
+    assert sinsok("check").code == 0

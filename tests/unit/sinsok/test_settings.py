@@ -1,0 +1,115 @@
+"""The configuration: what is read from where, and what is refused with which words."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sinsok.errors import UsageError
+from sinsok.settings import load
+
+Write = Callable[[str], Path]
+SITE = '[sites.suwon]\ncalled_ae = "SUWON_AI"\n'
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write(text: str) -> Path:
+        path = tmp_path / "sinsok.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(UsageError) as refused:
+        load({"SINSOK_CONFIG": str(path)})
+    assert refused.value.exit_code == 2
+    assert "\n" not in str(refused.value)
+    assert str(refused.value).startswith(f"{path}: ")
+    return str(refused.value).removeprefix(f"{path}: ")
+
+
+def test_the_projects_own_configuration() -> None:
+    settings = load({})
+    assert {name: site.called_ae for name, site in settings.sites.items()} == {
+        "suwon": "SUWON_AI",
+        "anseong": "ANSEONG_AI",
+        "icheon": "ICHEON_AI",
+    }
+    assert settings.rules.of("icheon").routes == settings.routes
+    assert settings.kafka.bootstrap_servers == "127.0.0.1:9092"
+
+
+def test_everything_listens_on_this_machine_alone() -> None:
+    settings = load({})
+    hosts = {settings.dicom.host, settings.health.host, settings.orthanc.host}
+    assert hosts == {"127.0.0.1"}
+
+
+def test_a_site_may_decide_for_itself(write: Write) -> None:
+    path = write(
+        SITE
+        + '[completeness]\nquiet_s = 5\n[[routes]]\nmodel = "ich"\n'
+        + '[sites.icheon]\ncalled_ae = "ICHEON_AI"\nroutes = []\ncompleteness = { quiet_s = 60 }\n'
+    )
+    rules = load({"SINSOK_CONFIG": str(path)}).rules
+    assert [route.model for route in rules.of("suwon").routes] == ["ich"]
+    assert rules.of("suwon").completeness.quiet_s == 5
+    assert rules.of("icheon").routes == ()
+    assert rules.of("icheon").completeness.quiet_s == 60
+
+
+def test_paths_are_relative_to_the_configuration(write: Write) -> None:
+    path = write(SITE + "")
+    settings = load({"SINSOK_CONFIG": str(path)})
+    assert settings.home == path.parent / ".local"
+    assert settings.store == path.parent / ".local" / "objects"
+
+
+def test_variables_win_over_the_file(write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = write(SITE + '[kafka]\nbootstrap_servers = "broker:1"\n')
+    assert load({"SINSOK_CONFIG": str(path)}).kafka.bootstrap_servers == "broker:1"
+    elsewhere = {"SINSOK_CONFIG": str(path), "KAFKA_BOOTSTRAP_SERVERS": "broker:2"}
+    assert load(elsewhere).kafka.bootstrap_servers == "broker:2"
+    monkeypatch.setenv("SINSOK_KAFKA__BOOTSTRAP_SERVERS", "broker:3")
+    monkeypatch.setenv("SINSOK_HOME", str(tmp_path / "elsewhere"))
+    assert load(elsewhere).kafka.bootstrap_servers == "broker:3"
+    assert load(elsewhere).home == tmp_path / "elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("quiet = 1\n" + SITE, "quiet: unknown key"),
+        (SITE + "[completeness]\nquiet_z = 1\n", "completeness.quiet_z: unknown key"),
+        (SITE + "[sites.suwon.alerts]\npages = []\n", "sites.suwon.alerts.pages: unknown key"),
+        (SITE + "[completeness]\nquiet_s = -1\n", "completeness.quiet_s: Input should be greater than 0 (is -1)"),
+        (SITE + "[dicom]\nport = 70000\n", "dicom.port: Input should be less than or equal to 65535 (is 70000)"),
+        (SITE + '[[routes]]\nmodel = "m"\nexclude_kernel = "["\n', "routes.0.exclude_kernel: is no regular expression"),
+        ('[sites."Suwon 1"]\ncalled_ae = "SUWON_AI"\n', "sites.Suwon 1.[key]: String should match pattern"),
+        ('[sites.suwon]\ncalled_ae = "SEVENTEEN_LETTERS"\n', "sites.suwon.called_ae: String should have at most 16"),
+        (
+            SITE + '[sites.icheon]\ncalled_ae = "SUWON_AI "\n',
+            "sites: called AE title SUWON_AI stands for more than one",
+        ),
+        ("", "sites: Field required"),
+        ("[sites]\n", "sites: Dictionary should have at least 1 item"),
+        ("[", "is no TOML: "),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_place(write: Write, text: str, says: str) -> None:
+    assert refusal(write(text)).startswith(says)
+
+
+def test_everything_that_is_wrong_is_said_at_once(write: Write) -> None:
+    assert refusal(write("quiet = 1\nloud = 2\n" + SITE)) == "quiet: unknown key; loud: unknown key"
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    assert "cannot be read" in refusal(tmp_path / "absent.toml")
+    assert "cannot be read" in refusal(tmp_path)
+    garbled = tmp_path / "garbled.toml"
+    garbled.write_bytes(b"\xff\xfe")
+    assert "cannot be read" in refusal(garbled)

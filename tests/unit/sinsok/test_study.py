@@ -1,0 +1,135 @@
+"""`sinsok study`: a study's timeline."""
+
+import json
+from collections.abc import Iterable, Iterator
+
+import pytest
+
+from gateways.kafka import Record
+from schemas.envelope import EVENT_TYPES
+from schemas.identity import study_key
+from schemas.topics import all_topics
+from sinsok.commands import study
+from sinsok.timeline import timelines
+from sinsok.wording import details, kind, summary
+from tests.unit.schemas.examples import EXAMPLES, JOURNEY
+from tests.unit.sinsok.commandline import dead_letter, record, sinsok
+
+START_MS = 1_772_334_000_000
+UID = "2.25.1"
+STUDY_EVENTS = [event for event in JOURNEY if event.TYPE != "sinsok.InstanceQuarantined.v1"]
+
+
+@pytest.fixture
+def records(monkeypatch: pytest.MonkeyPatch) -> list[Record]:
+    """What the broker has: the whole way of a study, 250 ms from event to event, read topic after topic."""
+    stored = [record(event, START_MS + 250 * at, offset=at) for at, event in enumerate(STUDY_EVENTS)]
+
+    def read(bootstrap: str, topics: Iterable[str]) -> Iterator[Record]:
+        yield from (one for topic in topics for one in stored if one.topic == topic)
+
+    monkeypatch.setattr(study, "names", lambda bootstrap: frozenset(topic.name for topic in all_topics(["suwon"])))
+    monkeypatch.setattr(study, "read", read)
+    return stored
+
+
+def test_the_whole_way_in_order(records: list[Record]) -> None:
+    told = sinsok("study", UID).out.splitlines()
+    assert told[0] == f"study {UID} at suwon"
+    assert told[1] == f"study key {study_key('suwon', UID)}, first event 2026-03-01 03:00:00.000 UTC"
+    steps = [line for line in told if " s " in line and any(kind(event) in line for event in STUDY_EVENTS)]
+    assert [line.split()[4] for line in steps] == [kind(event) for event in STUDY_EVENTS]
+    assert [line.split()[0] for line in steps] == [f"{0.25 * at:.3f}" for at in range(len(STUDY_EVENTS))]
+    assert {line.split()[2] for line in steps[1:]} == {"+0.250"}
+
+
+def test_what_was_decided_and_why(records: list[Record]) -> None:
+    told = sinsok("study", UID).out
+    for said in (
+        "CT, 36 instances, batch 1 released, from CT1",
+        "36 slices every 5 mm, without gaps",
+        "revision 1 (provisional), 1 series, closed because contiguous",
+        "for: 36 instances, a stack without gaps, association released",
+        "for: no image for 30 s",
+        "revision 1 (provisional), findings, stat: Intracranial hemorrhage, 20.0 ml",
+        "to ich@1: CT of HEAD, 36 slices every 5 mm",
+        "Intracranial hemorrhage: 20.0 ml, probability 0.90, around (10, 20, 30) mm",
+        "most of it in instance 2.25.100",
+        "assemble had waited until 03:00:30",
+        "revision 2 took the finding back",
+    ):
+        assert said in told, said
+
+
+def test_as_json(records: list[Record]) -> None:
+    answer = json.loads(sinsok("study", UID, "--json").out)
+    (site,) = answer["sites"]
+    assert (answer["study_uid"], site["site"], site["study_key"]) == (UID, "suwon", study_key("suwon", UID))
+    assert [one["type"] for one in site["events"]] == [kind(event) for event in STUDY_EVENTS]
+    assert [one["event"] for one in site["events"]] == [json.loads(event.model_dump_json()) for event in STUDY_EVENTS]
+    assert site["events"][2]["since_first_s"] == 0.5
+    assert site["events"][2]["since_previous_s"] == 0.25
+    assert {one["copies"] for one in site["events"]} == {1}
+
+
+def test_an_event_that_came_again_is_one_event(records: list[Record]) -> None:
+    records.append(record(STUDY_EVENTS[0], START_MS + 9000, offset=99))
+    told = [line for line in sinsok("study", UID).out.splitlines() if "SeriesReceived" in line]
+    assert len(told) == 1
+    assert told[0].split()[0] == "0.000"
+    assert told[0].endswith("(delivered 2 times)")
+
+
+def test_two_sites_with_one_uid_do_not_mix(records: list[Record]) -> None:
+    elsewhere = STUDY_EVENTS[0].model_copy(update={"site": "icheon"})
+    records.append(record(elsewhere, START_MS + 5, offset=50))
+    told = sinsok("study", UID).out
+    assert told.index(f"study {UID} at icheon") < told.index(f"study {UID} at suwon")
+    only = sinsok("study", UID, "--site", "icheon").out
+    assert "at suwon" not in only
+    assert only.count("SeriesReceived") == 1
+
+
+def test_a_dead_letter_about_it_is_part_of_its_way(records: list[Record]) -> None:
+    records.append(dead_letter(records[1], START_MS + 600))
+    records.append(dead_letter(records[1], START_MS + 700, offset=1))
+    told = sinsok("study", UID).out
+    assert told.count("DeadLetter") == 2
+    assert "infer gave up after 3 attempts: ValueError: it was too much" in told
+    assert "was record 17 of triage.studies, partition 4" in told
+
+
+def test_what_is_no_event_is_left_out(records: list[Record]) -> None:
+    noise = b'{"study_uid": "2.25.1", "site": "suwon"}'
+    records.append(Record("triage.results", 0, 8, START_MS, None, [], noise))
+    records.append(Record("dead.letters", 0, 8, START_MS, None, [], noise))
+    assert sinsok("study", UID).out == sinsok("study", UID).out
+    assert len(timelines(records, UID)["suwon"]) == len(STUDY_EVENTS)
+
+
+def test_within_a_millisecond_the_order_of_the_flow() -> None:
+    same = [record(event, START_MS) for event in reversed(STUDY_EVENTS[:4])]
+    kinds = [kind(entry.what) for entry in timelines(same, UID)["suwon"]]
+    assert kinds == ["SeriesReceived", "StudyAssembled", "StudyTriaged", "AlertRaised"]
+
+
+@pytest.mark.parametrize("arguments", [["2.25.404"], [UID, "--site", "anseong"], ["\udcff"], [""]])
+def test_an_unknown_study(records: list[Record], arguments: list[str]) -> None:
+    answer = sinsok("study", *arguments)
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.err.startswith("error: no event about study ")
+    assert len(answer.err.splitlines()) == 1
+
+
+def test_topics_that_are_not_there_yet_are_no_reason_to_fail(
+    records: list[Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "names", lambda bootstrap: frozenset({"dicom.series"}))
+    assert "SeriesReceived" in sinsok("study", UID).out
+
+
+@pytest.mark.parametrize("event", EXAMPLES.values(), ids=lambda event: type(event).__name__)
+def test_every_event_can_be_told(event: object) -> None:
+    assert EVENT_TYPES.keys() == EXAMPLES.keys()
+    assert summary(event)  # type: ignore[arg-type]
+    assert all("\n" not in line for line in [summary(event), *details(event)])  # type: ignore[arg-type]
