@@ -10,7 +10,7 @@ CPU seconds are those the worker processes used (user and system), counted from 
 on the machine disturbs them little. Then: how long a worker takes to recover its table with many finished studies
 behind it.
 
-    python benchmarks/assembly.py --bootstrap 127.0.0.1:9092 [--events 6000] [--finished 200000]
+    python benchmarks/assembly.py [--events 6000] [--finished 200000]
 """
 
 import argparse
@@ -45,6 +45,7 @@ from streams.hop import StatefulHop, Step  # noqa: E402
 from streams.route import Route  # noqa: E402
 from streams.settings import StreamSettings  # noqa: E402
 from streams.site import Completeness, SiteRules, Sites  # noqa: E402
+from tests.stack import Kafka  # noqa: E402
 
 KINDS = ("faust", "ours", "aiokafka")
 
@@ -217,7 +218,7 @@ def make_topics(bootstrap: str, topics: list[Topic]) -> None:
 
 def start(kind: str, bootstrap: str, group: str, folder: Path) -> subprocess.Popen[bytes]:
     folder.mkdir(parents=True)
-    command = [sys.executable, __file__, "--bootstrap", bootstrap, "--worker", kind, group, str(folder)]
+    command = [sys.executable, __file__, "--worker", kind, bootstrap, group, str(folder)]
     with (folder / "log").open("wb") as output:
         return subprocess.Popen(command, stdout=output, stderr=output)
 
@@ -284,40 +285,44 @@ def time_to_ready(bootstrap: str, group: str, folder: Path) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bootstrap", default="127.0.0.1:9092")
     parser.add_argument("--events", type=int, default=6000)
     parser.add_argument("--finished", type=int, default=200_000)
     parser.add_argument("--workers", type=int, nargs="*", default=[1, 2, 4])
-    parser.add_argument("--worker", nargs=3, metavar=("KIND", "GROUP", "FOLDER"), help=argparse.SUPPRESS)
+    parser.add_argument("--worker", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        kind, group, folder = options.worker
+        kind, bootstrap, group, folder = options.worker
         runs = {"ours": run_ours, "faust": run_faust, "aiokafka": run_aiokafka}
-        return runs[kind](options.bootstrap, group, Path(folder))
-    make_topics(options.bootstrap, [DICOM_SERIES, DEADLINES, STUDIES, DEAD_LETTERS])
-    producer = Producer({"bootstrap.servers": options.bootstrap, "partitioner": "murmur2_random"})
+        return runs[kind](bootstrap, group, Path(folder))
+    with tempfile.TemporaryDirectory() as scratch, Kafka(Path(scratch) / "kafka") as broker:
+        compare(options, broker.bootstrap, Path(scratch))
+    return 0
+
+
+def compare(options: argparse.Namespace, bootstrap: str, scratch: Path) -> None:
+    """Print what was measured."""
+    make_topics(bootstrap, [DICOM_SERIES, DEADLINES, STUDIES, DEAD_LETTERS])
+    producer = Producer({"bootstrap.servers": bootstrap, "partitioner": "murmur2_random"})
     for number in range(options.events):
         message = encode(batch(number))
         producer.produce(DICOM_SERIES.name, message.value, message.key, headers=message.headers)
         producer.poll(0)
     producer.flush()
-    with tempfile.TemporaryDirectory() as scratch:
-        print(f"{'workers':>8} {'kind':>9} {'events/CPU-s':>13} {'CPU-s':>7} {'of faust':>9}", flush=True)
-        for processes in options.workers:
-            rates: dict[str, float] = {}
-            for kind in KINDS:
-                rates[kind], used = measure(kind, processes, options.bootstrap, options.events, Path(scratch))
-                share = rates[kind] / rates["faust"]
-                print(f"{processes:>8} {kind:>9} {rates[kind]:>13.0f} {used:>7.1f} {share:>9.2f}", flush=True)
-        print(f"\nrecovery: seconds from start to ready, {options.finished} studies finished before", flush=True)
-        for count in (0, options.finished):
-            group = f"bench-finished-{uuid4().hex[:8]}"
-            finish_studies(options.bootstrap, group, count)
-            for pause in (0, 60) if count else (0,):
-                time.sleep(pause)
-                seconds = time_to_ready(options.bootstrap, group, Path(scratch) / f"{group}-{pause}")
-                print(f"{count:>8} studies, {pause:>3} s for compaction: {seconds:6.2f} s", flush=True)
-    return 0
+    print(f"{'workers':>8} {'kind':>9} {'events/CPU-s':>13} {'CPU-s':>7} {'of faust':>9}", flush=True)
+    for processes in options.workers:
+        rates: dict[str, float] = {}
+        for kind in KINDS:
+            rates[kind], used = measure(kind, processes, bootstrap, options.events, scratch)
+            share = rates[kind] / rates["faust"]
+            print(f"{processes:>8} {kind:>9} {rates[kind]:>13.0f} {used:>7.1f} {share:>9.2f}", flush=True)
+    print(f"\nrecovery: seconds from start to ready, {options.finished} studies finished before", flush=True)
+    for count in (0, options.finished):
+        group = f"bench-finished-{uuid4().hex[:8]}"
+        finish_studies(bootstrap, group, count)
+        for pause in (0, 30) if count else (0,):
+            time.sleep(pause)
+            seconds = time_to_ready(bootstrap, group, scratch / f"{group}-{pause}")
+            print(f"{count:>8} studies, {pause:>3} s for compaction: {seconds:6.2f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -72,22 +72,26 @@ step() { # step STAMP "INPUTS" COMMAND: run COMMAND unless it succeeded before w
     fi
 }
 
-environment() { # environment FOLDER LOCK: a virtual environment with exactly what the lock names
-    [ -x "$1/bin/python" ] || "$python" -m venv "$1"
-    "$1/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$2"
+environment() { # environment FOLDER LOCK...: a virtual environment with what the locks name and nothing else
+    folder=$1
+    shift
+    [ -x "$folder/bin/python" ] || "$python" -m venv "$folder"
+    # No dependencies beyond the locks: they are complete, but for Triton's, which wants the server's binary only.
+    for lock in "$@"; do
+        "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$lock"
+    done
 }
 
 project() {
     say "Python packages of the project (.venv)"
-    environment .venv requirements/dev.txt
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt
+    environment .venv requirements/dev.txt requirements/build.txt
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 }
 
 kafka() {
     say "Apache Kafka (.local/kafka)"
     rm -rf .local/kafka/libs
-    mvn --quiet --batch-mode --file deploy/kafka/pom.xml \
+    mvn --quiet --batch-mode -Dstyle.color=never --file deploy/kafka/pom.xml \
         dependency:copy-dependencies "-DoutputDirectory=$PWD/.local/kafka/libs"
 }
 

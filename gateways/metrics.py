@@ -25,3 +25,17 @@ CONFLICTS: Final = Counter(
 )
 OUTBOX_DEPTH: Final = Gauge("sinsok_outbox_depth", "Events stored and not yet taken by the broker")
 OUTBOX_AGE_SECONDS: Final = Gauge("sinsok_outbox_age_seconds", "Age of the oldest of them; 0 where there is none")
+
+# --- inference -----------------------------------------------------------------------------------------------------
+
+READING_SECONDS: Final = Histogram(
+    "sinsok_reading_seconds",
+    "Showing a series to a model, by step: load, infer, measure",
+    ["model", "step"],
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+)
+READINGS: Final = Counter(
+    "sinsok_readings",
+    "Series shown to a model: read, recorded (known already), unavailable, unreadable",
+    ["model", "outcome"],
+)

@@ -37,12 +37,16 @@ class FileStore:
     def read(self, ref: ObjectRef) -> bytes:
         """The bytes a claim check stands for.
 
-        Raises :class:`Unavailable` where they cannot be read now, and :class:`Unreadable` where they are not what was
-        put there or the claim check points outside the store.
+        Raises :class:`Unavailable` where the store cannot be read now, and :class:`Unreadable` where the object is gone
+        or not what was put there, or the claim check points outside the store.
         """
         path = self.path(ref)
         try:
             data = path.read_bytes()
+        except FileNotFoundError:
+            # Gone from a store that is there: waiting for it would hold up every study behind it.
+            failure = Unreadable if self.root.is_dir() else Unavailable
+            raise failure(f"object {ref.uri}: not there") from None
         except OSError as error:
             raise Unavailable(f"object {ref.uri}: {error.strerror}") from error
         if f"sha256:{sha256(data).hexdigest()}" != ref.digest:

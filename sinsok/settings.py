@@ -86,6 +86,13 @@ class Settings(BaseSettings):
     alerts: AlertPolicy = AlertPolicy()
     sites: dict[Site, SiteSettings] = Field(min_length=1)
 
+    @field_validator("streams")
+    @classmethod
+    def _broker_and_folder_are_said_elsewhere(cls, streams: StreamSettings) -> StreamSettings:
+        if said := streams.model_fields_set & {"bootstrap_servers", "datadir"}:
+            raise ValueError(f"{', '.join(sorted(said))}: set kafka.bootstrap_servers and home instead")
+        return streams
+
     @field_validator("sites")
     @classmethod
     def _one_site_for_each_called_ae(cls, sites: dict[Site, SiteSettings]) -> dict[Site, SiteSettings]:

@@ -5,12 +5,11 @@ mypy proves here that every gateway fits the port it is given to.
 
 import signal
 import threading
-from collections.abc import Callable
 from typing import Any, Final
 
 from gateways import kafka
 from gateways.dicom.gateway import CannotStart, DicomGateway
-from gateways.health import HealthServer
+from gateways.health import Complaints, HealthServer
 from gateways.inference.recorded import Recorded
 from gateways.inference.triton import TritonInference
 from gateways.objects import FileStore
@@ -51,8 +50,9 @@ def run_streams(settings: Settings, name: str) -> None:
         }
     )
 
-    def serve(health: Callable[[], list[str]]) -> None:
-        _health(settings, f"streams-{name}", ready=health).start()
+    def serve(health: Complaints) -> None:
+        # A hop that is stuck ends itself: while it answers it is alive.
+        _health(settings, f"streams-{name}", alive=list, ready=health).start()
 
     if code := run(hop, streams, on_health=serve):
         raise SystemExit(code)
@@ -69,16 +69,15 @@ def run_dicom_gateway(settings: Settings) -> None:
         gateway.start()
     except CannotStart as error:
         raise UserError(str(error)) from None
-    with _health(settings, "dicom-gateway", ready=gateway.health):
+    with _health(settings, "dicom-gateway", alive=gateway.deaths, ready=gateway.health):
         ended.wait()
         gateway.stop()
 
 
-def _health(settings: Settings, part: str, ready: Callable[[], list[str]]) -> HealthServer:
+def _health(settings: Settings, part: str, alive: Complaints, ready: Complaints) -> HealthServer:
     port = settings.health.first_port + list(PROCESSES).index(part)
     try:
-        # Alive is that the process answers: what is stuck ends itself, and what waits must not be restarted.
-        return HealthServer(settings.health.host, port, alive=lambda: [], ready=ready)
+        return HealthServer(settings.health.host, port, alive=alive, ready=ready)
     except OSError as error:
         where = f"{settings.health.host}:{port}"
         raise UserError(f"{part} cannot serve its health on {where}: {error.strerror}; set health.first_port") from None

@@ -113,6 +113,8 @@ class Agent:
         seconds = time.perf_counter() - started
         metrics.SECONDS.labels(self.name).observe(seconds)
         metrics.EVENTS.labels(self.name, event.TYPE).inc()
+        for out in sent:
+            metrics.count(out)
         log.info(
             "event handled",
             hop=self.name,
@@ -161,7 +163,7 @@ class Agent:
 
     async def send(self, events: Sequence[Event], partition: Partition) -> None:
         """Send events and return when the broker has them."""
-        await self._deliver([Outgoing(topic_of(event), *_parts(event)) for event in events], partition)
+        await self._deliver([_outgoing(event) for event in events], partition)
 
     async def _deliver(self, records: Sequence[Outgoing], partition: Partition) -> None:
         """Send records, for as long as it takes. Raises :class:`TooLargeError`, :class:`Interrupted`."""
@@ -298,6 +300,8 @@ class StatefulAgent(Agent):
         metrics.ROWS.labels(self.name).set(len(self._rows))
         oldest = min((state.deadline for state in due.values()), default=now)
         metrics.OVERDUE.labels(self.name).set((now - oldest).total_seconds())
+        opened = self._rows.oldest_open() or now
+        metrics.OLDEST_OPEN.labels(self.name).set((now - opened).total_seconds())
         self._reminded = {key: seen for key, seen in self._reminded.items() if key in due}
         for key, state in due.items():
             seen, at = self._reminded.get(key, (None, 0.0))
@@ -310,7 +314,7 @@ class StatefulAgent(Agent):
             )
             place = Partition(DEADLINES.name, partition_of(key))
             try:
-                await self._deliver([Outgoing(DEADLINES.name, *_parts(event), place.number)], place)
+                await self._deliver([_outgoing(event)], place)
             except Interrupted:
                 return
             finally:
@@ -323,6 +327,7 @@ def _leave(message: Any) -> None:
     message.acked = True
 
 
-def _parts(event: Event) -> tuple[bytes, bytes, Sequence[tuple[str, bytes | None]]]:
+def _outgoing(event: Event) -> Outgoing:
+    """An event on its way. Every topic has as many partitions, so the partition of a key is worked out once."""
     message = encode(event)
-    return message.key, message.value, message.headers
+    return Outgoing(topic_of(event), message.key, message.value, message.headers, partition_of(message.key))

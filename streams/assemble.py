@@ -51,6 +51,11 @@ class OpenStudy(StudyState):
     carried: frozenset[str] = Field(default=frozenset(), description="Series contents that went out already")
     series: dict[Uid, Batch]
 
+    @property
+    def open_since(self) -> datetime | None:
+        """Since when it waits for its final revision."""
+        return None if self.closed else self.opened_at
+
 
 def assemble(sites: Sites, event: Event, study: OpenStudy | None) -> Step[OpenStudy]:
     """One step of a study: a batch of images that arrived, or a deadline that passed."""

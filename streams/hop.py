@@ -6,6 +6,7 @@ comes from an event, ids are derived. That is what makes a replay an audit.
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from schemas.events import Event, Record, Site, Uid, Utc
@@ -20,6 +21,11 @@ class StudyState(Record):
     study_uid: Uid
     deadline: Utc | None = None
     """When the hop wants a DeadlinePassed for this study; None: it waits for nothing."""
+
+    @property
+    def open_since(self) -> datetime | None:
+        """Since when the study waits for its end in this hop; None where it does not."""
+        return None
 
 
 S = TypeVar("S", bound=StudyState)

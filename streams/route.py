@@ -59,7 +59,7 @@ def route(series: Series, routes: tuple[Route, ...]) -> Routing:
         return Routing(None, "secondary capture: a picture of an image, not a measurement")
     if "LOCALIZER" in (value.upper() for value in series.image_type):
         return Routing(None, "localizer")
-    refusal = Routing(None, f"no model for modality {series.modality or 'unstated'}")
+    refusal = Routing(None, f"no model for modality: {series.modality or 'unstated'}")
     for candidate in routes:
         if series.modality not in candidate.modality:
             continue
@@ -75,7 +75,7 @@ def _fits(series: Series, route: Route) -> tuple[str, bool]:
     if not accepted:
         return anatomy, False
     if route.exclude_kernel and series.kernel and re.search(route.exclude_kernel, series.kernel, re.IGNORECASE):
-        return f"kernel {series.kernel} is not read by {route.model}", False
+        return f"kernel not read: {series.kernel}", False
     geometry = series.geometry
     if geometry is None:
         return "no stack: the instances carry no usable positions", False

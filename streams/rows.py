@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, MutableMapping
 from datetime import datetime
-from typing import Generic
+from typing import Generic, NamedTuple
 
 from pydantic import ValidationError
 
@@ -13,13 +13,21 @@ class UnreadableRowError(RuntimeError):
     """A row was written by a version of sinsok that this one cannot read."""
 
 
+class _Entry(NamedTuple):
+    """The times of a row, and the row they were read from."""
+
+    row: bytes
+    deadline: datetime | None
+    open_since: datetime | None
+
+
 class Rows(Generic[S]):
     """Typed access to a table of bytes. The mapping may change under it; each row is parsed when it is used."""
 
     def __init__(self, table: MutableMapping[bytes, bytes], state: type[S]) -> None:
         self._table = table
         self._state = state
-        self._deadlines: dict[bytes, tuple[bytes, datetime | None]] = {}
+        self._index: dict[bytes, _Entry] = {}
 
     def __len__(self) -> int:
         return len(self._table)
@@ -44,17 +52,25 @@ class Rows(Generic[S]):
     def due(self, now: datetime) -> Iterator[tuple[bytes, S]]:
         """Studies whose deadline has passed."""
         self.index()
-        for key, (row, deadline) in list(self._deadlines.items()):
-            if deadline is not None and deadline <= now:
-                yield key, self._parse(row)
+        for key, entry in list(self._index.items()):
+            if entry.deadline is not None and entry.deadline <= now:
+                yield key, self._parse(entry.row)
+
+    def oldest_open(self) -> datetime | None:
+        """Since when the oldest study waits for its end, as of the last :meth:`due` or :meth:`index`."""
+        return min((entry.open_since for entry in self._index.values() if entry.open_since), default=None)
 
     def index(self) -> None:
-        """Note the deadline of each row; one that is as it was is not parsed again. Raises UnreadableRowError."""
-        known = self._deadlines
-        self._deadlines = {}
+        """Note the times of each row; one that is as it was is not parsed again. Raises UnreadableRowError."""
+        known = self._index
+        self._index = {}
         for key, row in list(self._table.items()):
             seen = known.get(key)
-            self._deadlines[key] = seen if seen and seen[0] is row else (row, self._parse(row).deadline)
+            self._index[key] = seen if seen and seen.row is row else self._entry(row)
+
+    def _entry(self, row: bytes) -> _Entry:
+        state = self._parse(row)
+        return _Entry(row, state.deadline, state.open_since)
 
     def _parse(self, row: bytes) -> S:
         try:

@@ -18,8 +18,8 @@ class StreamSettings(BaseModel):
     commit_interval_s: Seconds = 0.5
     session_timeout_s: Seconds = Field(default=10.0, description="Silence after which partitions go to others")
     heartbeat_s: Seconds = 2.0
-    rebalance_timeout_s: Seconds = Field(default=60.0, description="Longer than the longest job")
-    grace_s: Seconds = Field(default=45.0, description="From SIGTERM to a hard exit; longer than the longest job")
+    rebalance_timeout_s: Seconds = Field(default=90.0, description="Longer than the longest job")
+    grace_s: Seconds = Field(default=90.0, description="From SIGTERM to a hard exit; longer than the longest job")
     attempts: int = Field(default=3, ge=1, le=100, description="For a failure that is not known to pass")
     retry_first_s: Seconds = 0.25
     retry_cap_s: Seconds = Field(default=15.0, description="Longest pause between two attempts")

@@ -92,6 +92,8 @@ def read_facts(path: Path, meta: FileMeta) -> Facts:
 def _parse(file: BinaryIO) -> Dataset:
     try:
         return dcmread(file, stop_before_pixels=True, specific_tags=_TAGS)
+    except OSError:
+        raise
     except Exception as error:  # whatever a parser raises over bytes from the network says one thing
         raise NotUnderstood(f"the data set cannot be parsed ({type(error).__name__})") from error
 

@@ -113,9 +113,9 @@ class DicomGateway:
         """The port it listens on, also where the settings left the choice to the system."""
         return self._server.port
 
-    def health(self) -> list[str]:
-        """What is wrong, one line each; empty while all is well."""
-        complaints = [
+    def deaths(self) -> list[str]:
+        """What only a restart mends, one line each; empty while it can go on by itself."""
+        return [
             f"the {name} thread has died: restart the gateway"
             for name, alive in (
                 ("committer", self._committer.alive),
@@ -124,6 +124,10 @@ class DicomGateway:
             )
             if not alive
         ]
+
+    def health(self) -> list[str]:
+        """What is wrong, one line each; empty while all is well."""
+        complaints = self.deaths()
         if full := self._receiver.complaint():
             complaints.append(full)
         depth, oldest = self._journal.outbox_state()
@@ -131,14 +135,10 @@ class DicomGateway:
             complaints.append(f"{depth} events wait for Kafka, the oldest for {age:.0f} s")
         return complaints
 
-    def ready(self) -> bool:
-        """Whether it can do all of its work now."""
-        return not self.health()
-
     def _sweep(self) -> None:
         self._server.sweep()
-        open_ones = self._server.associations()
-        for association in self._journal.touching() - open_ones - {RECONCILIATION}:
+        touching = self._journal.touching()  # asked before who is open: whoever opens in between is not taken for dead
+        for association in touching - self._server.associations() - {RECONCILIATION}:
             self._batches.end(association, BatchEnd.ABORTED)
         self._batches.settle()
         depth, oldest = self._journal.outbox_state()

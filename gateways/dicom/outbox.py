@@ -17,6 +17,7 @@ from gateways.dicom.journal import Journal, OutboxRow
 log = structlog.get_logger()
 _GROUP: Final = 500
 _LOOK_EVERY_S: Final = 5.0
+_PATIENCE_S: Final = 5.0
 _LOG_EVERY_S: Final = 30.0
 _LONGEST_PAUSE_S: Final = 30.0
 
@@ -83,8 +84,10 @@ class OutboxPublisher:
                 headers=row.message.headers,
                 on_delivery=lambda error, _, row=row.id: answered(row, error),
             )
+        began = time.monotonic()
         while producer.flush(0.5) and not self._stop.is_set():
-            self._say("kafka is not taking events, they wait on disk", waiting=len(rows) - len(taken))
+            if time.monotonic() - began > _PATIENCE_S:
+                self._say("kafka is not taking events, they wait on disk", waiting=len(rows) - len(taken))
         self._journal.delivered(taken)
         if failures:
             raise KafkaException(failures[0])

@@ -34,6 +34,8 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.status import STORAGE_SERVICE_CLASS_STATUS, code_to_category
 
+from gateways.dicom.file_meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+
 _Answers = SimpleQueue[C_STORE | None]
 """Responses as they arrive; None when the association has ended."""
 
@@ -246,6 +248,8 @@ def _associate(
         answers.put(None)
 
     ae = AE(ae_title=calling)
+    ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = timeout_s
     handlers = [
         (evt.EVT_CONN_OPEN, opened),
@@ -288,7 +292,7 @@ def _store(assoc: Association, answers: _Answers, instance: InstanceFile, messag
 def _exchange(assoc: Association, answers: _Answers, request: C_STORE, context_id: int, timeout_s: float) -> C_STORE:
     """Send a request and wait for its response.
 
-    :meth:`Association.send_c_store` would parse the data set and encode it anew. It also reads the response from a queue
+    :meth:`Association.send_c_store` would parse the data set and encode it anew. It also reads the response off a queue
     that the association's own thread empties too, and under load can lose it; here the response is seen on arrival.
     """
     if assoc.is_established:

@@ -27,7 +27,9 @@ def stored_values(ds: Dataset) -> NDArray[np.int32]:
         raise Unreadable("an image has no pixel data")
     if int(ds.get("SamplesPerPixel") or 1) != 1:
         raise Unreadable("an image is in colour: it is a picture, not a measurement")
-    syntax = ds.file_meta.TransferSyntaxUID
+    syntax = ds.file_meta.get("TransferSyntaxUID")
+    if syntax is None:
+        raise Unreadable("an image does not say its transfer syntax")
     try:
         raw = pixel_array(ds, raw=True)
     except Exception as error:  # a dozen decoders, each with errors of its own, at the edge to their code

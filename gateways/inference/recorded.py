@@ -11,6 +11,7 @@ from typing import Protocol
 import structlog
 from pydantic import ValidationError
 
+from gateways.metrics import READINGS
 from gateways.objects import write_whole
 from schemas.events import Digest, Reading, Series
 from schemas.failures import Unavailable
@@ -50,6 +51,7 @@ class Recorded:
         path = self._path(series.manifest.digest, model.digest)
         known = await asyncio.to_thread(_find, path)
         if known is not None:
+            READINGS.labels(model.name, "recorded").inc()
             return known
         reading = await self._models.read(site, study_uid, series, model)
         await asyncio.to_thread(_keep, path, reading)

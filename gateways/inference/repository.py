@@ -43,7 +43,7 @@ def digest_of(model: Path, version: str) -> str:
 
     Every built-in model computes the same when Triton loads it, and refuses to load where the two differ.
     """
-    files = [model / "labels.txt", *(path for path in (model / version).rglob("*") if path.is_file())]
+    files = [*model.glob("labels.txt"), *(path for path in (model / version).rglob("*") if path.is_file())]
     names = {path.relative_to(model).as_posix(): path for path in files if "__pycache__" not in path.parts}
     total = hashlib.sha256()
     for name in sorted(names):

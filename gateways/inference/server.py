@@ -24,9 +24,9 @@ from schemas.models import AFFINE, LABELS, OUTPUTS, SCORES, SPACING, VOLUME, Mod
 _CHANNEL: Final = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
-    # A server that comes back is found within seconds; gRPC's own back-off grows to two minutes.
+    # A server that comes back is found at once; gRPC's own back-off grows to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2000),
+    ("grpc.max_reconnect_backoff_ms", 500),
 ]
 _TRITONS_OWN_REFUSALS: Final = ("maximum queue size", "stopping", "not ready", "unknown model", "unloaded")
 """In the message of an UNAVAILABLE that a living server answered."""

@@ -3,6 +3,8 @@
 import asyncio
 import io
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Protocol
@@ -16,8 +18,10 @@ from gateways.imaging.volume import Volume, load_volume
 from gateways.inference.contract import Answer, answer_faults, identity
 from gateways.inference.server import TritonServer, WentAway
 from gateways.inference.settings import TritonSettings
+from gateways.metrics import READING_SECONDS, READINGS
 from schemas.events import ObjectRef, Provenance, Reading, Series
-from schemas.failures import Unavailable, Unreadable
+from schemas.failures import PortFailure, Unavailable, Unreadable
+from schemas.identity import study_key, trace_id
 from schemas.manifest import Manifest
 from schemas.models import ModelIdentity
 
@@ -62,17 +66,23 @@ class TritonInference:
         series over which the server died again and again, so that it cannot hold up all others for ever).
         """
         case = (series.manifest.digest, model.digest)
+        key = study_key(site, study_uid)
+        spoken = log.bind(study_key=key, trace_id=trace_id(key), model=model.name)
         async with self._places:
             try:
-                reading = await asyncio.to_thread(self._read, series, model)
+                with _counted(model.name):
+                    reading = await asyncio.to_thread(self._read, series, model)
             except WentAway as error:
                 self._deaths[case] += 1
-                log.warning("model server went away", model=model.name, times=self._deaths[case], reason=str(error))
+                spoken.warning("model server went away", times=self._deaths[case], reason=str(error))
                 if self._deaths[case] < self._settings.deaths:
                     raise
                 times = self._deaths.pop(case)
                 raise Unreadable(f"the model server went away {times} times while reading this series") from error
         self._deaths.pop(case, None)
+        for step, seconds in reading.seconds.items():
+            READING_SECONDS.labels(model.name, step).observe(seconds)
+        spoken.info("series read", findings=len(reading.findings), seconds=round(sum(reading.seconds.values()), 2))
         return reading
 
     def _read(self, series: Series, model: ModelIdentity) -> Reading:
@@ -116,6 +126,17 @@ class TritonInference:
             return report, self._store.put(content.getvalue(), "label-maps", ".npz")
         except OSError as error:
             raise Unavailable(f"the label map cannot be stored: {error.strerror}") from error
+
+
+@contextmanager
+def _counted(model: str) -> Iterator[None]:
+    """Count how a reading ended."""
+    try:
+        yield
+    except PortFailure as failure:
+        READINGS.labels(model, "unavailable" if isinstance(failure, Unavailable) else "unreadable").inc()
+        raise
+    READINGS.labels(model, "read").inc()
 
 
 def _manifest(content: bytes) -> Manifest:

@@ -15,7 +15,8 @@ from sinsok.stack.part import CHECKOUT, INSTALLED, Listener, NotInstalled, NotRe
 
 _CONFIGURATION = CHECKOUT / "deploy" / "kafka"
 _JARS = INSTALLED / "kafka" / "libs"
-_HEAP = "512m"
+# A small heap, and no optimising compiler: half the processor time to get ready, and events are few here.
+_JVM = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 
 def kafka(
@@ -24,7 +25,7 @@ def kafka(
     """The broker, with its log segments in ``home/kafka/data``. ``once_ready`` creates the topics."""
     folder = home / "kafka"
     properties = folder / "server.properties"
-    java = ("java", "-cp", f"{_JARS}/*", f"-Dlog4j2.configurationFile={_CONFIGURATION / 'log4j2.properties'}")
+    java = ("java", *_JVM, "-cp", f"{_JARS}/*", f"-Dlog4j2.configurationFile={_CONFIGURATION / 'log4j2.properties'}")
 
     def prepare() -> None:
         if shutil.which("java") is None or not any(_JARS.glob("kafka_*.jar")):
@@ -48,7 +49,7 @@ def kafka(
 
     return Part(
         name="kafka",
-        command=(*java[:1], f"-Xmx{_HEAP}", *java[1:], "kafka.Kafka", str(properties)),
+        command=(*java, "kafka.Kafka", str(properties)),
         endpoint=f"{host}:{port}",
         listeners=(
             Listener(host, port, "kafka.bootstrap_servers"),

@@ -5,9 +5,6 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from pynetdicom import AE
-from pynetdicom.sop_class import Verification
-
 from sinsok.stack import probe
 from sinsok.stack.part import CHECKOUT, Listener, NotInstalled, NotReady, Part
 
@@ -80,6 +77,10 @@ def _program() -> str | None:
 
 def echo(host: str, port: int, called_ae: str) -> None:
     """C-ECHO (PS3.7 9.1.5). Raises :class:`NotReady` unless it is answered with success."""
+    # Imported here: it is half the start-up time of every command, and few of them get here.
+    from pynetdicom import AE
+    from pynetdicom.sop_class import Verification
+
     ae = AE(ae_title="SINSOK")
     ae.add_requested_context(Verification)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = 3

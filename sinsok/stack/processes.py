@@ -29,7 +29,7 @@ def process(name: str, host: str, first_port: int, *, endpoint: str = "", listen
         alive=lambda: _answers(health, "/healthz"),
         after=("kafka",),
         # A job that is running may finish: inference takes seconds.
-        grace_s=60.0,
+        grace_s=95.0,
     )
 
 

@@ -191,6 +191,6 @@ def test_every_c_store_succeeds_while_the_broker_is_away_and_all_events_arrive_a
                 gateway.kill()
                 gateway.start()
         kafka.start()
-        events = wait_for(kafka.bootstrap, gateway.site, lambda found: len(newest(found)) == 10, seconds=60)
+        events = wait_for(kafka.bootstrap, gateway.site, lambda found: len(newest(found)) == 10, seconds=120)
         assert {event.series.instances for event in newest(events).values()} == {2}
         gateway.stop()

@@ -30,11 +30,19 @@ def test_names_with_spaces_and_letters_of_any_script_survive_the_uri(tmp_path):
     assert store.read(store.put(b"x", "a b", ".bin")) == b"x"
 
 
-def test_a_missing_object_may_come_back(tmp_path):
+def test_an_object_that_is_gone_from_its_store_will_not_come_back(tmp_path):
     store = FileStore(tmp_path)
     ref = store.put(b"abc", "x", ".bin")
     store.path(ref).unlink()
-    with pytest.raises(Unavailable, match="No such file"):
+    with pytest.raises(Unreadable, match="not there"):
+        store.read(ref)
+
+
+def test_a_store_that_is_away_may_come_back(tmp_path):
+    store = FileStore(tmp_path / "mounted")
+    ref = store.put(b"abc", "x", ".bin")
+    store.root.rename(tmp_path / "elsewhere")
+    with pytest.raises(Unavailable, match="not there"):
         store.read(ref)
 
 

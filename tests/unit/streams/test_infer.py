@@ -47,7 +47,7 @@ def test_a_study_no_model_can_read_is_not_applicable_with_every_reason() -> None
     inference = FakeInference()
     result = read(inference, assembled(series(body_part="CHEST"), series("2.25.11", modality="MR")))
     assert result.outcome is Outcome.NOT_APPLICABLE
-    assert result.reason == "no model for modality MR; wrong body part: CHEST"
+    assert result.reason == "no model for modality: MR; wrong body part: CHEST"
     assert inference.asked == []
     assert result.provenance is None
 

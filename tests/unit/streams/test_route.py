@@ -21,8 +21,8 @@ def test_a_head_ct_goes_to_the_model() -> None:
         ({"sop_classes": ("1.2.840.10008.5.1.4.1.1.7",)}, "secondary capture"),
         ({"sop_classes": ("1.2.840.10008.5.1.4.1.1.7.4",)}, "secondary capture"),
         ({"body_part": "CHEST"}, "wrong body part: CHEST"),
-        ({"modality": "MR"}, "no model for modality MR"),
-        ({"modality": None}, "no model for modality unstated"),
+        ({"modality": "MR"}, "no model for modality: MR"),
+        ({"modality": None}, "no model for modality: unstated"),
         ({"geometry": None}, "no stack"),
         ({"geometry": geometry(slices=5)}, "too few slices: 5"),
         ({"geometry": geometry(spacing_mm=10.0)}, "too far apart: 10 mm"),
@@ -56,7 +56,7 @@ def test_a_site_may_refuse_series_that_state_no_body_part() -> None:
 def test_the_first_route_that_fits_is_taken() -> None:
     bone = Route(model="bone", exclude_kernel="^H3")
     assert route(series(), (bone, ROUTE)).route == ROUTE
-    assert route(series(), (bone,)).reason == "kernel H31s is not read by bone"
+    assert route(series(), (bone,)).reason == "kernel not read: H31s"
 
 
 def test_a_pattern_that_does_not_compile_is_refused() -> None:

@@ -12,7 +12,7 @@ from hyperdensity import find
 
 def digest_of(model: Path, version: str) -> str:
     """sha256 over what computes: ``labels.txt`` and all files of the version, each with its name and size."""
-    files = [model / "labels.txt", *(path for path in (model / version).rglob("*") if path.is_file())]
+    files = [*model.glob("labels.txt"), *(path for path in (model / version).rglob("*") if path.is_file())]
     names = {path.relative_to(model).as_posix(): path for path in files if "__pycache__" not in path.parts}
     total = hashlib.sha256()
     for name in sorted(names):

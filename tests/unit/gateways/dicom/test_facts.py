@@ -119,6 +119,10 @@ def test_descriptions_lose_the_patient(tmp_path):
     assert facts.study_description == "CT [removed] [removed]"
 
 
+def test_a_modality_stays_although_the_patient_is_called_so(tmp_path):
+    assert facts_of(tmp_path, encoded(ct_slice(Modality="MR", PatientName="DOE^JOHN^^MR"))).modality == "MR"
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [

@@ -37,7 +37,8 @@ def test_volume_place_box_and_key_slice():
     assert finding.key_instance_uid == "2.25.3"
     assert finding.probability == pytest.approx(0.9)
     assert finding.code == INTRACRANIAL_HEMORRHAGE
-    assert finding.centroid_mm == pytest.approx((-10 + 24.5 * 0.5, 20 + (40 * 11.5 + 60 * 12.5) / 100, 100 + 13), abs=0.01)
+    middle_row = (40 * 11.5 + 60 * 12.5) / 100
+    assert finding.centroid_mm == pytest.approx((-10 + 24.5 * 0.5, 20 + middle_row, 100 + 13), abs=0.01)
     low, high = finding.box_mm
     assert low == pytest.approx((-10 + 19.5 * 0.5, 20 + 9.5, 100 + 7.5), abs=0.01)
     assert high == pytest.approx((-10 + 29.5 * 0.5, 20 + 15.5, 100 + 17.5), abs=0.01)

@@ -1,0 +1,258 @@
+"""A real Triton: what it finds, and how each way of failing is told."""
+
+import asyncio
+import io
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from gateways.inference.server import TritonServer
+from gateways.inference.settings import TritonSettings
+from gateways.inference.triton import TritonInference
+from gateways.objects import FileStore
+from schemas.failures import Unavailable, Unreadable
+from schemas.manifest import Instance, Manifest
+from sinsok.commands.models import command
+from sinsok.errors import UsageError, UserError
+from sinsok.phantom import Case, build
+from tests.fakes import series
+from tests.stack import CHECKOUT, Triton, free_port, wait_until
+
+pytestmark = pytest.mark.integration
+
+REAL = Path(os.environ.get("SINSOK_SHARED", CHECKOUT.parent / "shared")) / "cases" / "rsna2019_ich_ID_fff502d5"
+BRIGHT = CHECKOUT / "tests" / "models" / "bright"
+
+ODD = {
+    "raises": "raise ValueError('the first line\\nthe second')",
+    "sleeps": "import time; time.sleep(5)",
+    "dies": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+    "turns_axes": "return pb.InferenceResponse([pb.Tensor('LABELS', np.zeros(volume.shape[::-1], np.uint8)),"
+    " pb.Tensor('SCORES', np.zeros(1, np.float32))])",
+}
+"""Models that keep the contract in their configuration and break it when they are asked."""
+
+
+def stored_series(store, files):
+    """A series of (SOP Instance UID, file)."""
+    instances = tuple(
+        Instance(sop_uid=uid, sop_class="CT", transfer_syntax="1", stored=store.put(content, "instances", ".dcm"))
+        for uid, content in files
+    )
+    manifest = Manifest(site="suwon", study_uid="1.2", series_uid="1.2.3", instances=instances)
+    return series(manifest=store.put(manifest.model_dump_json().encode(), "manifests", ".json"))
+
+
+def phantom(store, case):
+    study = build(case, seed=0)
+    files = []
+    for ds in study.datasets:
+        content = io.BytesIO()
+        ds.save_as(content, enforce_file_format=True)
+        files.append((str(ds.SOPInstanceUID), content.getvalue()))
+    return study, stored_series(store, files)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return FileStore(tmp_path / "objects")
+
+
+def read(settings, store, one, name, times=1):
+    """The last of several attempts to read a series."""
+
+    async def ask():
+        port = TritonInference(settings, store)
+        model = await port.identify(name, "1")
+        for _ in range(times - 1):
+            with pytest.raises(Unavailable):
+                await port.read("suwon", "1.2", one, model)
+            await asyncio.to_thread(wait_until, lambda: ready(settings, name), seconds=60)
+        return await port.read("suwon", "1.2", one, model)
+
+    return asyncio.run(ask())
+
+
+def ready(settings, name):
+    assert TritonServer(settings).state(name, "1") == "READY"
+
+
+def test_a_bleed_is_found_where_it_is(triton, store):
+    study, one = phantom(store, Case.IPH)
+    reading = read(TritonSettings(grpc_url=triton.grpc), store, one, "ich_hyperdensity")
+    finding = reading.findings[0]
+    assert finding.volume_ml == pytest.approx(study.truth.volume_ml, rel=0.35)
+    assert finding.centroid_mm == pytest.approx(study.truth.centroid_mm, abs=4)
+    key = [str(ds.SOPInstanceUID) for ds in study.datasets].index(finding.key_instance_uid)
+    assert study.truth.labels[key].any()
+    assert finding.probability > 0.9
+    assert set(reading.seconds) == {"load", "infer", "measure"}
+    with np.load(store.path(reading.label_map)) as kept:
+        assert kept["labels"].dtype == np.uint8
+        assert kept["affine"].shape == (4, 4)
+        assert kept["sop_uids"][key] == finding.key_instance_uid
+        overlap = (kept["labels"] > 0) & (study.truth.labels > 0)
+        assert overlap.sum() > 0.7 * (study.truth.labels > 0).sum()
+
+
+@pytest.mark.parametrize("case", [Case.NEGATIVE, Case.CHEST])
+def test_where_no_blood_is_none_is_found(triton, store, case):
+    _, one = phantom(store, case)
+    assert read(TritonSettings(grpc_url=triton.grpc), store, one, "ich_hyperdensity").findings == ()
+
+
+@pytest.mark.skipif(not REAL.exists(), reason=f"the real case is not at {REAL}")
+def test_the_real_bleed_is_found(triton, store):
+    files = [(path.stem, path.read_bytes()) for path in REAL.glob("*.dcm")]
+    reading = read(TritonSettings(grpc_url=triton.grpc), store, stored_series(store, files), "ich_hyperdensity")
+    reference = np.load(REAL.with_name(f"{REAL.name}_blast_ct_model1_f32.npz"))["labels"]
+    blood = np.isin(reference, (1, 2, 4))
+    with np.load(store.path(reading.label_map)) as kept:
+        key = kept["sop_uids"].tolist().index(reading.findings[0].key_instance_uid)
+        found = kept["labels"] > 0
+    assert (found[key] & blood[key]).sum() > 200
+    assert (found & blood).sum() > 0.5 * blood.sum()
+
+
+def test_a_server_that_is_away_is_a_passing_failure(store):
+    settings = TritonSettings(grpc_url=f"127.0.0.1:{free_port()}")
+    with pytest.raises(Unavailable, match="does not answer"):
+        read(settings, store, series(), "ich_hyperdensity")
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory):
+    """A Triton whose models misbehave, each in its way."""
+    home = tmp_path_factory.mktemp("odd")
+    repository = home / "models"
+    config, code = (BRIGHT / "config.pbtxt").read_text(), (BRIGHT / "1" / "model.py").read_text()
+    place = "        labels ="
+    for name, deed in {**ODD, "half": "pass"}.items():
+        shutil.copytree(BRIGHT, repository / name, ignore=shutil.ignore_patterns("configs", "__pycache__"))
+        (repository / name / "config.pbtxt").write_text(config.replace('"bright"', f'"{name}"', 1))
+        (repository / name / "1" / "model.py").write_text(code.replace(place, f"        {deed}\n{place}"))
+    half = repository / "half" / "config.pbtxt"
+    half.write_text(half.read_text().replace("SCORES", "SCORE"))
+    altered = repository / "ich_hyperdensity"
+    shutil.copytree(CHECKOUT / "triton_models" / "ich_hyperdensity", altered)
+    with (altered / "labels.txt").open("a") as labels:
+        labels.write("another\n")
+    server = Triton(home, repository)
+    server.start(wait=False)
+    try:
+        wait_until(server.part.alive, seconds=60)
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.fixture
+def tiny(store):
+    """A small series that any model can be shown."""
+    return phantom_of_a_few_slices(store)
+
+
+def phantom_of_a_few_slices(store):
+    study = build(Case.NEGATIVE, seed=0, slices=3)
+    files = []
+    for ds in study.datasets:
+        content = io.BytesIO()
+        ds.save_as(content, enforce_file_format=True)
+        files.append((str(ds.SOPInstanceUID), content.getvalue()))
+    return stored_series(store, files)
+
+
+def test_a_model_that_raises_makes_the_series_unreadable(odd, store, tiny):
+    with pytest.raises(Unreadable, match=r"model raises version 1 .* refused the series") as failure:
+        read(TritonSettings(grpc_url=odd.grpc), store, tiny, "raises")
+    assert "\n" not in str(failure.value)
+
+
+def test_an_answer_of_another_shape_breaks_the_contract(odd, store, tiny):
+    with pytest.raises(Unreadable, match="breaks the contract: LABELS is uint8"):
+        read(TritonSettings(grpc_url=odd.grpc), store, tiny, "turns_axes")
+
+
+def test_a_configuration_that_breaks_the_contract(odd, store, tiny):
+    with pytest.raises(Unreadable, match="model half breaks the contract: output SCORES is missing"):
+        read(TritonSettings(grpc_url=odd.grpc), store, tiny, "half")
+
+
+def test_a_slow_model_is_a_passing_failure(odd, store, tiny):
+    with pytest.raises(Unavailable, match=r"gave no answer within 0\.5 s"):
+        read(TritonSettings(grpc_url=odd.grpc, timeout_s=0.5), store, tiny, "sleeps")
+
+
+def test_a_series_over_which_the_model_dies_is_given_up_in_the_end(odd, store, tiny):
+    with pytest.raises(Unreadable, match="went away 3 times while reading this series"):
+        read(TritonSettings(grpc_url=odd.grpc, timeout_s=10), store, tiny, "dies", times=3)
+
+
+def test_a_model_with_other_files_than_stated_does_not_load(odd, store, tiny):
+    with pytest.raises(Unavailable, match=r"not ready: UNAVAILABLE .*its configuration says"):
+        read(TritonSettings(grpc_url=odd.grpc), store, tiny, "ich_hyperdensity")
+
+
+def test_a_killed_server_is_away_and_then_back(tmp_path, store, tiny):
+    with Triton(tmp_path / "triton", BRIGHT.parent) as server:
+        settings = TritonSettings(grpc_url=server.grpc)
+
+        async def ask():
+            port = TritonInference(settings, store)
+            model = await port.identify("bright", "1")
+            server.kill()
+            with pytest.raises(Unavailable):
+                await port.read("suwon", "1.2", tiny, model)
+            server.start()
+            while True:
+                try:
+                    return await port.read("suwon", "1.2", tiny, model)
+                except Unavailable:
+                    await asyncio.sleep(0.2)
+
+        assert asyncio.run(ask()).content == tiny.manifest.digest
+
+
+def models_command(monkeypatch, repository, grpc, *arguments):
+    monkeypatch.setenv("SINSOK_TRITON__GRPC_URL", grpc)
+    monkeypatch.setenv("SINSOK_MODEL_REPOSITORY", str(repository))
+    return CliRunner().invoke(command, arguments)
+
+
+def test_check_finds_our_model_good(monkeypatch, triton):
+    result = models_command(monkeypatch, CHECKOUT / "triton_models", triton.grpc, "check", "ich_hyperdensity")
+    assert (result.exit_code, result.output) == (0, "ich_hyperdensity version 1: keeps the contract\n")
+
+
+def test_check_names_each_fault_and_fails(monkeypatch, odd, tmp_path):
+    repository = Path(odd.part.command[1].removeprefix("--model-repository="))
+    result = models_command(monkeypatch, repository, odd.grpc, "check")
+    assert isinstance(result.exception, UserError)
+    for line in (
+        "half version 1: config.pbtxt: output SCORES is missing",
+        "raises version 1: config.pbtxt: the files are not those of its digest",
+        "ich_hyperdensity version 1: config.pbtxt: the files are not those of its digest",
+    ):
+        assert line in result.output
+
+
+def test_list_shows_state_and_licence(monkeypatch, triton):
+    result = models_command(monkeypatch, CHECKOUT / "triton_models", triton.grpc, "list")
+    assert "ich_hyperdensity version 1: READY" in result.output
+    assert "Apache-2.0" in result.output
+
+
+def test_list_works_while_triton_is_away(monkeypatch):
+    result = models_command(monkeypatch, CHECKOUT / "triton_models", f"127.0.0.1:{free_port()}", "list", "--json")
+    assert result.exit_code == 0
+    assert "does not answer" in result.output
+
+
+def test_an_unknown_model_is_wrong_usage(monkeypatch):
+    result = models_command(monkeypatch, CHECKOUT / "triton_models", "127.0.0.1:1", "install", "nope")
+    assert isinstance(result.exception, UsageError)
+    assert "it holds ich_hyperdensity" in str(result.exception)
