@@ -22,7 +22,7 @@ from schemas.envelope import NotAnEvent, decode, encode
 from schemas.events import DeadlinePassed, Event
 from schemas.failures import Unavailable, Unreadable
 from schemas.identity import trace_id
-from schemas.topics import DEAD_LETTERS, DEADLINES, MAX_EVENT_BYTES, Topic, topic_of
+from schemas.topics import DEAD_LETTERS, DEADLINES, Topic, changelog, topic_of
 from streams import metrics
 from streams.dead_letters import Obituary, with_obituary
 from streams.faust_app import (
@@ -40,6 +40,9 @@ from streams.settings import StreamSettings
 from streams.watchdog import Partition
 
 log = structlog.get_logger()
+
+RECORD_OVERHEAD_BYTES = 1024
+"""What a record and its batch take beside the value: a broker refuses a batch that is larger than a segment."""
 
 
 class Interrupted(Exception):
@@ -74,8 +77,10 @@ class Agent:
         log.info("partitions assigned", hop=self.name, partitions=len(assigned))
 
     def steady(self) -> bool:
-        """No rebalance is on and all tables are recovered."""
-        return not (self.app.rebalancing or self.app.in_recovery) and bool(self.app.tables.actives_ready)
+        """Events flow: no rebalance is on, all tables are recovered, and nobody stops the app."""
+        app = self.app
+        changing = app.rebalancing or app.in_recovery or app.should_stop
+        return not changing and bool(app.tables.actives_ready) and bool(app.flow_control.is_active())
 
     async def _consume(self, stream: Any) -> None:
         async for raw in stream.events():
@@ -244,6 +249,9 @@ class StatefulAgent(Agent):
         self._table = app.Table(hop.table, partitions=DEADLINES.partitions, key_type=bytes, value_type=bytes)
         self._table.on_lost = lambda error: self.die("a change of state was not taken by the broker", error)
         self._rows = Rows(self._table, hop.state)
+        settings_of_topic = changelog(app.conf.id, hop.table).settings
+        limit = min(int(settings_of_topic["max.message.bytes"]), int(settings_of_topic["segment.bytes"]))
+        self._row_limit = limit - RECORD_OVERHEAD_BYTES
         self._reminded: dict[bytes, tuple[datetime, float]] = {}
         self._table.on_recover(self._recovered)
         app.timer(settings.clock_s, name=f"{hop.name}-clock")(self._clock)
@@ -262,11 +270,14 @@ class StatefulAgent(Agent):
             return ()
         key = message.key
         step = self._hop.decide(event, self._rows.get(key))
-        row = None if step.state is None else self._rows.dump(step.state)
-        if row is not None and len(row) > MAX_EVENT_BYTES:
+        row = b"" if step.state is None else self._rows.dump(step.state)
+        if len(row) > self._row_limit:
             raise TooLargeError("the state of the study is larger than its topic allows")
         await self.send(step.events, Partition(message.topic, message.partition))
-        self._rows.put(key, row)
+        if step.state is None:
+            self._rows.forget(key)
+        else:
+            self._rows.put(key, row, step.state)
         return step.events
 
     async def _recovered(self) -> None:

@@ -18,7 +18,7 @@ import uvloop
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 from aiokafka.partitioner import murmur2
-from faust.exceptions import ProducerSendError
+from faust.exceptions import NotReady, ProducerSendError
 
 from schemas.topics import DEAD_LETTERS, MAX_EVENT_BYTES, PARTITIONS, Topic
 from streams import mending
@@ -71,6 +71,8 @@ async def send(app: faust.App, records: Sequence[Outgoing]) -> None:
     try:
         sent = [await app.producer.send(r.topic, r.key, r.value, r.partition, None, r.headers) for r in records]
         await (sent[0] if len(sent) == 1 else asyncio.gather(*sent))
+    except NotReady:
+        raise RefusedError("the producer has been stopped") from None
     except (KafkaError, ProducerSendError) as error:
         cause = error.__cause__ if isinstance(error, ProducerSendError) else error
         if isinstance(cause, MessageSizeTooLargeError | RecordListTooLargeError):

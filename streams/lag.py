@@ -26,12 +26,14 @@ class GroupLag:
         )
 
     def read(self, partitions: Collection[Partition]) -> dict[Partition, Position]:
-        """How far the group is in these partitions. Raises :class:`BrokerAwayError`."""
+        """How far the group is in these partitions; the broker is asked even if there are none.
+
+        Raises :class:`BrokerAwayError`.
+        """
         wanted = [TopicPartition(*partition) for partition in partitions]
-        if not wanted:
-            return {}
         try:
-            committed = self._client.committed(wanted, timeout=self._timeout_s)
+            self._client.list_topics(timeout=self._timeout_s)
+            committed = self._client.committed(wanted, timeout=self._timeout_s) if wanted else []
             return {Partition(tp.topic, tp.partition): self._position(tp) for tp in committed}
         except KafkaException as error:
             raise BrokerAwayError(error.args[0].str()) from None

@@ -41,13 +41,16 @@ class Rows(Generic[S]):
         """A state as a row."""
         return state.model_dump_json().encode()
 
-    def put(self, key: bytes, row: bytes | None) -> None:
-        """Write a row; None forgets the study. A row that says what the table says already is not written again."""
-        if row is None:
-            if key in self._table:
-                del self._table[key]
-        elif row != self._table.get(key):
+    def put(self, key: bytes, row: bytes, state: S) -> None:
+        """Write the row of a state. One that says what the table says already is not written again."""
+        if row != self._table.get(key):
             self._table[key] = row
+            self._index[key] = _Entry(row, state.deadline, state.open_since)
+
+    def forget(self, key: bytes) -> None:
+        """Remove a row, if there is one."""
+        if key in self._table:
+            del self._table[key]
 
     def due(self, now: datetime) -> Iterator[tuple[bytes, S]]:
         """Studies whose deadline has passed."""

@@ -65,12 +65,14 @@ class HopWorker:
         """Read lag, and end the process when commits stand still while events wait: the supervisor starts it again."""
         group = GroupLag(self.settings.bootstrap_servers, app_id(self.hop.name))
         watchdog = Watchdog(self.settings.stalled_after_s)
+        steady_at = time.monotonic()
         while True:
             time.sleep(self.settings.watch_s)
             try:
                 positions = group.read(self._assigned())
             except BrokerAwayError as error:
                 watchdog.forget()
+                steady_at = time.monotonic()
                 self._complaints = [f"Kafka at {self.settings.bootstrap_servers} does not answer: {error}"]
                 continue
             for topic in self._watched:
@@ -83,6 +85,11 @@ class HopWorker:
             ]
             if stuck:
                 log.error("commits stand still while events wait", hop=self.hop.name, partitions=self._complaints)
+                os._exit(1)
+            if self.agent.steady():
+                steady_at = time.monotonic()
+            elif time.monotonic() - steady_at >= self.settings.stalled_after_s:
+                log.error("neither assignment nor recovery comes to an end", hop=self.hop.name)
                 os._exit(1)
 
     def _assigned(self) -> list[Partition]:

@@ -18,9 +18,18 @@ from gateways.dicom.geometry import Plane
 from gateways.dicom.redaction import redact
 from schemas.events import Record
 
-_IDENTIFIERS: Final = ("PatientName", "PatientID", "AccessionNumber", "OtherPatientIDs", "OtherPatientNames")
+_IDENTIFIERS: Final = (
+    "PatientName",
+    "PatientID",
+    "AccessionNumber",
+    "OtherPatientIDs",
+    "OtherPatientNames",
+    "PatientBirthName",
+    "PatientMotherBirthName",
+)
 _TAGS: Final = [
     *_IDENTIFIERS,
+    "OtherPatientIDsSequence",
     "PatientBirthDate",
     "SOPClassUID",
     "SOPInstanceUID",
@@ -129,6 +138,7 @@ def _facts(ds: Dataset, meta: FileMeta, pixel_offset: int | None) -> Facts:
     if long := [keyword for keyword, uid in uids.items() if len(uid) > _LONGEST_UID]:
         raise NotUnderstood(f"{', '.join(long)} is longer than {_LONGEST_UID} characters")
     identifiers = [text for keyword in _IDENTIFIERS for text in _texts(ds, keyword)]
+    identifiers += [text for item in ds.get("OtherPatientIDsSequence") or () for text in _texts(item, "PatientID")]
     birth_dates = _texts(ds, "PatientBirthDate")
 
     def free_text(keyword: str) -> str | None:

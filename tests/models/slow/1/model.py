@@ -1,4 +1,4 @@
-"""The model ``bright`` with time to be interrupted in: every reading takes three seconds."""
+"""The model ``bright`` with time to be interrupted in: every reading takes two seconds."""
 
 import time
 
@@ -11,7 +11,7 @@ class TritonPythonModel:
         return [self._read(request) for request in requests]
 
     def _read(self, request):
-        time.sleep(3)
+        time.sleep(2)
         volume = pb.get_input_tensor_by_name(request, "VOLUME").as_numpy()
         labels = (volume > 500).astype(np.uint8)
         scores = np.array([1.0 if labels.any() else 0.0], np.float32)
