@@ -41,13 +41,19 @@ class Topic:
 
 
 MAX_EVENT_BYTES: Final = 4 * 1024 * 1024
+MAX_ROW_BYTES: Final = 1024 * 1024
+"""Of a study's state. Kafka refuses a record that is larger than a segment of its topic."""
 
 DICOM_SERIES: Final = Topic("dicom.series", (SeriesReceived, InstanceQuarantined), "What the DICOM gateways stored")
 DEADLINES: Final = Topic("triage.deadlines", (DeadlinePassed,), "Time, as events")
 STUDIES: Final = Topic("triage.studies", (StudyAssembled,), "Revisions of studies, provisional and final")
 RESULTS: Final = Topic("triage.results", (StudyTriaged,), "What the AI found, or why it did not look")
 DEAD_LETTERS: Final = Topic(
-    "dead.letters", (), "Original bytes of what could not be handled, the reason in headers", retention_days=365
+    "dead.letters",
+    (),
+    "Original bytes of what could not be handled, the reason in headers",
+    retention_days=365,
+    config={"max.message.bytes": str(MAX_EVENT_BYTES + 64 * 1024)},  # room for the headers that say why
 )
 ALERT_EVENTS: Final[tuple[type[AlertEvent], ...]] = (AlertRaised, AlertWithdrawn)
 
@@ -67,7 +73,8 @@ def changelog(app_id: str, table: str) -> Topic:
             "cleanup.policy": "compact",
             "retention.ms": "-1",
             "segment.ms": "600000",
-            "segment.bytes": str(16 * 1024 * 1024),
+            # The newest segment is never compacted: a small one leaves little to read at a start.
+            "segment.bytes": str(MAX_ROW_BYTES),
             "min.cleanable.dirty.ratio": "0.01",
             "max.compaction.lag.ms": "600000",
             "delete.retention.ms": "60000",
