@@ -1,4 +1,4 @@
-"""Kafka for the processes that are not stream hops: a producer, a reader and the topics, on confluent-kafka.
+"""Kafka for the processes that are not stream hops: a producer and a reader, on confluent-kafka.
 
 Every function here says in one line, within seconds, when the broker is away (:class:`schemas.failures.Unavailable`).
 librdkafka's own chatter goes to the ``librdkafka`` logger and never to the terminal.
@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 from schemas.envelope import Headers, encode
 from schemas.events import Event
 from schemas.failures import Unavailable
-from schemas.topics import MAX_EVENT_BYTES, Topic
+from schemas.topics import MAX_EVENT_BYTES
 
 ANSWER_SECONDS: Final = 5.0
 """How long a broker may take to answer before it counts as away."""
@@ -40,16 +39,6 @@ class Record:
     value: bytes | None
 
 
-@dataclass(frozen=True)
-class TopicDifference:
-    """Where the broker's topic is not as declared. ``actual`` is None where it does not exist there."""
-
-    topic: str
-    what: str
-    declared: str
-    actual: str | None
-
-
 def producer(bootstrap: str, **settings: str | int) -> Producer:
     """A producer that loses and reorders nothing: idempotent, acknowledged by all replicas.
 
@@ -65,7 +54,7 @@ def producer(bootstrap: str, **settings: str | int) -> Producer:
         "compression.type": "gzip",  # every client reads it; aiokafka needs one more library for each of the others
         "message.max.bytes": MAX_EVENT_BYTES,
     }
-    return Producer(_quiet(bootstrap) | defaults | settings)
+    return Producer(quiet(bootstrap) | defaults | settings)
 
 
 def publish(producer: Producer, topic: str, event: Event) -> None:
@@ -96,7 +85,7 @@ def read(bootstrap: str, topics: Iterable[str], start: Start = "beginning", foll
     where the broker does not answer or a topic is not there.
     """
     consumer = Consumer(
-        _quiet(bootstrap)
+        quiet(bootstrap)
         | {
             "group.id": "sinsok-reader",  # librdkafka insists on one; assigned partitions never join it
             "enable.auto.commit": False,
@@ -111,7 +100,7 @@ def read(bootstrap: str, topics: Iterable[str], start: Start = "beginning", foll
 
 
 def _records(consumer: Consumer, bootstrap: str, topics: list[str], start: Start, follow: bool) -> Iterator[Record]:
-    known = _metadata(consumer, bootstrap)
+    known = metadata(consumer, bootstrap)
     absent = [topic for topic in topics if topic not in known]
     if absent:
         raise Unavailable(f"Kafka at {bootstrap} has no topic {', '.join(absent)}: create it with `sinsok topics`")
@@ -138,51 +127,8 @@ def _records(consumer: Consumer, bootstrap: str, topics: list[str], start: Start
             raise Unavailable(f"Kafka at {bootstrap}: {error.str()}")
 
 
-def differences(bootstrap: str, declared: Iterable[Topic]) -> list[TopicDifference]:
-    """Where the broker's topics are not as declared: absent, other partition counts, other settings.
-
-    Raises :class:`Unavailable` where the broker does not answer.
-    """
-    admin = AdminClient(_quiet(bootstrap))
-    known = _metadata(admin, bootstrap)
-    found = []
-    for topic in declared:
-        if topic.name not in known:
-            found.append(TopicDifference(topic.name, "topic", f"{topic.partitions} partitions", None))
-            continue
-        partitions = len(known[topic.name].partitions)
-        if partitions != topic.partitions:
-            found.append(TopicDifference(topic.name, "partitions", str(topic.partitions), str(partitions)))
-        actual = _settings(admin, bootstrap, topic.name)
-        found += [
-            TopicDifference(topic.name, name, value, actual.get(name))
-            for name, value in topic.settings.items()
-            if actual.get(name) != value
-        ]
-    return found
-
-
-def create(bootstrap: str, declared: Iterable[Topic], replication_factor: int = -1) -> list[str]:
-    """Create the declared topics that are absent and return their names; existing ones are left as they are.
-
-    ``replication_factor`` -1 leaves it to the broker. Raises :class:`Unavailable` where the broker refuses.
-    """
-    admin = AdminClient(_quiet(bootstrap))
-    known = _metadata(admin, bootstrap)
-    absent = [topic for topic in declared if topic.name not in known]
-    if not absent:
-        return []
-    requests = [NewTopic(t.name, t.partitions, replication_factor, config=t.settings) for t in absent]
-    for name, answer in admin.create_topics(requests, operation_timeout=ANSWER_SECONDS).items():
-        try:
-            answer.result()
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise Unavailable(f"Kafka at {bootstrap} did not create {name}: {error.args[0].str()}") from error
-    return [topic.name for topic in absent]
-
-
-def _quiet(bootstrap: str) -> dict[str, Any]:
+def quiet(bootstrap: str) -> dict[str, Any]:
+    """What every client is told: where the broker is, and to keep librdkafka off the terminal."""
     return {
         "bootstrap.servers": bootstrap,
         "logger": _CHATTER,
@@ -192,7 +138,8 @@ def _quiet(bootstrap: str) -> dict[str, Any]:
     }
 
 
-def _metadata(client: Any, bootstrap: str) -> dict[str, Any]:
+def metadata(client: Any, bootstrap: str) -> dict[str, Any]:
+    """The topics of a broker, by name. Raises :class:`Unavailable` where it does not answer."""
     try:
         return dict(client.list_topics(timeout=ANSWER_SECONDS).topics)
     except KafkaException as error:
@@ -211,15 +158,6 @@ def _end(consumer: Consumer, bootstrap: str, place: tuple[str, int]) -> tuple[in
             time.sleep(0.1)
         else:
             return int(low), int(high)
-
-
-def _settings(admin: AdminClient, bootstrap: str, topic: str) -> dict[str, str]:
-    resource = ConfigResource(ResourceType.TOPIC, topic)
-    try:
-        entries = admin.describe_configs([resource], request_timeout=ANSWER_SECONDS)[resource].result()
-    except KafkaException as error:
-        raise Unavailable(f"Kafka at {bootstrap}: {topic}: {error.args[0].str()}") from error
-    return {name: entry.value for name, entry in entries.items()}
 
 
 def _record(message: Any) -> Record:

@@ -6,6 +6,7 @@ from typing import Final
 
 import click
 
+from schemas.failures import PortFailure
 from sinsok.errors import UserError
 
 COMMANDS: Final[dict[str, str]] = {
@@ -58,8 +59,8 @@ def main() -> None:
     """Entry point: a UserError becomes one line on stderr and its exit code."""
     try:
         cli()
-    except UserError as error:
+    except (UserError, PortFailure) as error:
         if "--debug" in sys.argv[1:]:
             raise
         click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
+        sys.exit(error.exit_code if isinstance(error, UserError) else 1)

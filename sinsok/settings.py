@@ -6,12 +6,13 @@ are only put together. An unknown key or an impossible value is refused with its
 
 import os
 import tomllib
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from gateways.dicom.settings import DicomGatewaySettings, SiteAccess
 from gateways.inference.settings import TritonSettings
@@ -33,7 +34,7 @@ class _Section(BaseModel):
 class KafkaSettings(_Section):
     """The broker."""
 
-    bootstrap_servers: str = "127.0.0.1:9092"
+    bootstrap_servers: Annotated[str, Field(pattern=r"^[^\s,:]+:\d{1,5}(,[^\s,:]+:\d{1,5})*$")] = "127.0.0.1:9092"
     controller_port: Port = 9093
 
 
@@ -141,6 +142,18 @@ _WELL_KNOWN: dict[str, tuple[str, str]] = {
 }
 """Variables that other tools know too; ``SINSOK_*`` wins over them."""
 
+_OTHER_VARIABLES: Final = frozenset(
+    {
+        "SINSOK_CONFIG",
+        "SINSOK_STACK_PART",
+        "SINSOK_SHARED",
+        "SINSOK_KILL_SEED",
+        "SINSOK_BROKER_AWAY_S",
+        "SINSOK_CHURN_FLAGS",
+    }
+)
+"""Where the configuration is, the supervisor's mark on its processes, and what the tests take."""
+
 
 def config_path(environment: Mapping[str, str] = os.environ) -> Path:
     """The configuration file: ``SINSOK_CONFIG``, else ``sinsok.toml`` here, else the one beside the code."""
@@ -165,24 +178,38 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
     for variable, (section, key) in _WELL_KNOWN.items():
         if value := environment.get(variable):
             values[section] = {**values.get(section, {}), key: value}
+    if unknown := [name for name in environment if name.startswith("SINSOK_") and not _means_something(name)]:
+        raise UsageError(f"{', '.join(sorted(unknown))}: sinsok knows no such variable; see docs/operations.md")
     try:
         settings = Settings(**values)
+    except SettingsError as error:
+        raise UsageError(f"SINSOK_* variables: {error}; lists and tables are given as JSON") from None
     except ValidationError as error:
-        raise UsageError(f"{path}: {_explain(error)}") from None
+        raise UsageError(_explain(error, path, environment)) from None
     folder = path.absolute().parent
     return settings.model_copy(
         update={"home": folder / settings.home, "model_repository": folder / settings.model_repository}
     )
 
 
-def _explain(error: ValidationError) -> str:
-    faults = []
+def _means_something(variable: str) -> bool:
+    """Whether a SINSOK_* variable sets a key, or is known for another purpose."""
+    section = variable.removeprefix("SINSOK_").partition("__")[0].lower()
+    return variable in _OTHER_VARIABLES or section in Settings.model_fields
+
+
+def _explain(error: ValidationError, path: Path, environment: Mapping[str, str]) -> str:
+    """Every fault with its key, behind the file or the variable that said it."""
+    faults: dict[str, list[str]] = defaultdict(list)
     for fault in error.errors(include_url=False):
         place = ".".join(str(part) for part in fault["loc"])
+        variables = ["SINSOK_" + "__".join(str(part) for part in fault["loc"]).upper()]
+        variables += [name for name, key in _WELL_KNOWN.items() if key == fault["loc"]]
+        source = next((name for name in variables if name in environment), str(path))
         if fault["type"] == "extra_forbidden":
-            faults.append(f"{place}: unknown key")
+            faults[source].append(f"{place}: unknown key")
             continue
         # A whole table would bury what is wrong with it.
         given = "" if isinstance(fault["input"], dict | list) else f" (is {fault['input']!r})"
-        faults.append(f"{place}: {fault['msg'].removeprefix('Value error, ')}{given}")
-    return "; ".join(faults)
+        faults[source].append(f"{place}: {fault['msg'].removeprefix('Value error, ')}{given}")
+    return "; ".join(f"{source}: {'; '.join(said)}" for source, said in faults.items())

@@ -5,7 +5,7 @@ mypy proves here that every gateway fits the port it is given to.
 
 import signal
 import threading
-from typing import Any, Final
+from typing import Any
 
 from gateways import kafka
 from gateways.dicom.gateway import CannotStart, DicomGateway
@@ -15,13 +15,10 @@ from gateways.inference.triton import TritonInference
 from gateways.objects import FileStore
 from sinsok.errors import UsageError, UserError
 from sinsok.settings import Settings
-from sinsok.stack.processes import PROCESSES
+from sinsok.stack.processes import HOPS, PROCESSES
 from streams.hop import StatefulHop, StatelessHop
 from streams.pipeline import pipeline
 from streams.ports import Inference
-
-HOPS: Final = ("assemble", "infer", "alert")
-"""The hops that run as stream processes, in the order of the flow."""
 
 
 def inference(settings: Settings) -> Inference:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import click
 
-from gateways.kafka import differences
+from gateways.kafka_topics import differences
 from schemas.failures import Unavailable
 from sinsok.consistency import contradictions
 from sinsok.errors import UsageError

@@ -65,14 +65,17 @@ def _send(configuration: Settings, site: str, case: demo.Case, study_uid: str, f
     instances = [scu.read_instance(file) for file in files]
     started = time.monotonic()
     with click.progressbar(length=len(instances), label=f"  {case.name:<9}", file=sys.stderr) as bar:
-        summary = scu.send(
-            instances,
-            host=configuration.dicom.host,
-            port=configuration.dicom.port,
-            called=configuration.sites[site].called_ae,
-            calling="SINSOK_DEMO",
-            on_result=lambda _: bar.update(1),
-        )
+        try:
+            summary = scu.send(
+                instances,
+                host=configuration.dicom.host,
+                port=configuration.dicom.port,
+                called=configuration.sites[site].called_ae,
+                calling="SINSOK_DEMO",
+                on_result=lambda _: bar.update(1),
+            )
+        except scu.SendFailed as error:
+            raise UserError(f"{case.name} could not be sent: {error}; see `sinsok status`") from None
     sent_at = time.time()
     if summary.refused:
         raise UserError(f"the gateway refused {summary.refused} images of {case.name}")

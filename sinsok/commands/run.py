@@ -2,25 +2,29 @@
 
 import click
 
-from sinsok import logs, settings, wiring
+from sinsok import logs, settings
 from sinsok.errors import UsageError
+from sinsok.stack.processes import HOPS
 
 ROLES = ("dicom-gateway", "streams")
 
 
 @click.command(short_help="Run one process in the foreground.")
 @click.argument("role")
-@click.option("--hop", help=f"Which hop the stream process runs: {', '.join(wiring.HOPS)}.")
+@click.option("--hop", help=f"Which hop the stream process runs: {', '.join(HOPS)}.")
 def command(role: str, hop: str | None) -> None:
     """Run ROLE (dicom-gateway or streams) until SIGTERM; logs go to stderr, one JSON object a line."""
     if role not in ROLES:
         raise UsageError(f"there is no role {role!r}; roles are {', '.join(ROLES)}")
-    if role == "streams" and hop not in wiring.HOPS:
-        raise UsageError(f"streams needs --hop, one of {', '.join(wiring.HOPS)}" + (f", not {hop!r}" if hop else ""))
+    if role == "streams" and hop not in HOPS:
+        raise UsageError(f"streams needs --hop, one of {', '.join(HOPS)}" + (f", not {hop!r}" if hop else ""))
     if role != "streams" and hop is not None:
         raise UsageError(f"--hop belongs to streams, not to {role}")
     configuration = settings.load()
     logs.configure()
+    # Here and not above: it imports everything, which --help should not wait for.
+    from sinsok import wiring
+
     if hop is None:
         wiring.run_dicom_gateway(configuration)
     else:

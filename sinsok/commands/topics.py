@@ -6,8 +6,7 @@ from collections.abc import Iterable
 
 import click
 
-from gateways.kafka import TopicDifference, create, differences
-from gateways.kafka_topics import configure, names
+from gateways.kafka_topics import TopicDifference, configure, create, differences, names
 from schemas.failures import Unavailable
 from schemas.topics import Topic
 from sinsok.errors import UserError

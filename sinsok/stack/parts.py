@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from gateways import kafka as broker
+from gateways import kafka_topics
 from schemas.failures import Unavailable
 from schemas.topics import Topic, all_topics, changelog
 from sinsok.settings import Settings
@@ -63,7 +63,7 @@ def _kafka(settings: Settings) -> Part:
 def create_topics(bootstrap_servers: str, declared: Iterable[Topic]) -> None:
     """Create what is missing. Raises :class:`NotReady` when the broker refuses."""
     try:
-        broker.create(bootstrap_servers, declared)
+        kafka_topics.create(bootstrap_servers, declared)
     except Unavailable as error:
         raise NotReady(str(error)) from None
 

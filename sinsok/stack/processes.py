@@ -7,11 +7,12 @@ from typing import Final
 from sinsok.stack import probe
 from sinsok.stack.part import Listener, Part
 
+HOPS: Final = ("assemble", "infer", "alert")
+"""The hops that run as stream processes, in the order of the flow; a test holds it against the pipeline."""
+
 PROCESSES: Final[dict[str, tuple[str, ...]]] = {
     "dicom-gateway": ("dicom-gateway",),
-    "streams-assemble": ("streams", "--hop", "assemble"),
-    "streams-infer": ("streams", "--hop", "infer"),
-    "streams-alert": ("streams", "--hop", "alert"),
+    **{f"streams-{hop}": ("streams", "--hop", hop) for hop in HOPS},
 }
 """Name of the part and its arguments to ``sinsok run``, in the order of their health ports."""
 

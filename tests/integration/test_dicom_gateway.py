@@ -21,6 +21,7 @@ from pydicom.uid import (
 from pynetdicom import _config
 
 from gateways import kafka as broker
+from gateways import kafka_topics
 from gateways.dicom.file_meta import FileMeta, file_head
 from gateways.dicom.gateway import CannotStart, DicomGateway
 from gateways.dicom.leniency import accept_what_comes
@@ -40,7 +41,7 @@ Started = Callable[..., DicomGateway]
 
 @pytest.fixture(scope="module")
 def topics(kafka: str) -> str:
-    broker.create(kafka, [DICOM_SERIES])
+    kafka_topics.create(kafka, [DICOM_SERIES])
     return kafka
 
 

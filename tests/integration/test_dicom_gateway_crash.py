@@ -13,7 +13,7 @@ from random import Random
 
 import pytest
 
-from gateways import kafka as broker
+from gateways import kafka_topics
 from gateways.dicom.leniency import accept_what_comes
 from gateways.objects import FileStore
 from schemas.events import SeriesReceived
@@ -70,7 +70,7 @@ def _forgotten_sockets_go_with_the_test() -> Iterator[None]:
 @pytest.fixture
 def gateway(tmp_path: Path, kafka: str) -> Iterator[GatewayProcess]:
     accept_what_comes()
-    broker.create(kafka, [DICOM_SERIES])
+    kafka_topics.create(kafka, [DICOM_SERIES])
     gateway = GatewayProcess(tmp_path, kafka)
     gateway.start()
     yield gateway
@@ -178,7 +178,7 @@ def test_files_that_vanished_and_a_journal_that_vanished_are_both_resolved(gatew
 def test_every_c_store_succeeds_while_the_broker_is_away_and_all_events_arrive_afterwards(tmp_path):
     accept_what_comes()
     with Kafka(tmp_path / "kafka") as kafka:
-        broker.create(kafka.bootstrap, [DICOM_SERIES])
+        kafka_topics.create(kafka.bootstrap, [DICOM_SERIES])
         gateway = GatewayProcess(tmp_path / "store", kafka.bootstrap)
         gateway.start()
         kafka.stop()

@@ -8,6 +8,7 @@ import pytest
 from aiokafka.partitioner import murmur2
 
 from gateways import kafka as gateway
+from gateways import kafka_topics
 from schemas.envelope import decode
 from schemas.events import DeadlinePassed
 from schemas.failures import Unavailable
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.integration
 @pytest.fixture
 def topic(kafka: str) -> Topic:
     topic = Topic(f"test.{uuid4().hex}", (DeadlinePassed,), "a test")
-    assert gateway.create(kafka, [topic]) == [topic.name]
+    assert kafka_topics.create(kafka, [topic]) == [topic.name]
     return topic
 
 
@@ -63,10 +64,10 @@ def test_a_topic_that_is_not_there_is_named(kafka):
 
 
 def test_differences_name_what_is_absent_and_what_is_otherwise(kafka, topic):
-    assert gateway.differences(kafka, [topic]) == []
+    assert kafka_topics.differences(kafka, [topic]) == []
     wanted = Topic(topic.name, (), "", retention_days=1, partitions=24)
     absent = Topic("test.absent", (), "")
-    found = gateway.differences(kafka, [wanted, absent])
+    found = kafka_topics.differences(kafka, [wanted, absent])
     assert {(difference.topic, difference.what) for difference in found} == {
         (topic.name, "partitions"),
         (topic.name, "retention.ms"),
@@ -75,4 +76,4 @@ def test_differences_name_what_is_absent_and_what_is_otherwise(kafka, topic):
 
 
 def test_creating_again_changes_nothing(kafka, topic):
-    assert gateway.create(kafka, [topic]) == []
+    assert kafka_topics.create(kafka, [topic]) == []

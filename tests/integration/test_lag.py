@@ -3,7 +3,8 @@
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from gateways.kafka import create, producer
+from gateways.kafka import producer
+from gateways.kafka_topics import create
 from schemas.topics import Topic
 from sinsok.stack.lag import consumer_lag
 

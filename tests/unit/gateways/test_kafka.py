@@ -1,6 +1,6 @@
 import pytest
 
-from gateways import kafka
+from gateways import kafka, kafka_topics
 from schemas.failures import Unavailable
 from schemas.topics import DICOM_SERIES
 
@@ -11,8 +11,8 @@ NOBODY = "127.0.0.1:1"
     "ask",
     [
         lambda: list(kafka.read(NOBODY, ["dicom.series"])),
-        lambda: kafka.differences(NOBODY, [DICOM_SERIES]),
-        lambda: kafka.create(NOBODY, [DICOM_SERIES]),
+        lambda: kafka_topics.differences(NOBODY, [DICOM_SERIES]),
+        lambda: kafka_topics.create(NOBODY, [DICOM_SERIES]),
     ],
 )
 def test_a_broker_that_is_away_is_named_in_one_line_and_nothing_else_is_said(ask, monkeypatch, capfd):

@@ -113,3 +113,22 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     garbled = tmp_path / "garbled.toml"
     garbled.write_bytes(b"\xff\xfe")
     assert "cannot be read" in refusal(garbled)
+
+
+def test_a_wrong_variable_is_named(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(SITE)
+    monkeypatch.setenv("SINSOK_DICOM__PORT", "abc")
+    with pytest.raises(UsageError, match=r"^SINSOK_DICOM__PORT: dicom\.port: .* \(is 'abc'\)$"):
+        load({"SINSOK_CONFIG": str(path), "SINSOK_DICOM__PORT": "abc"})
+
+
+def test_a_variable_that_means_nothing_is_refused(write: Write) -> None:
+    with pytest.raises(UsageError, match="SINSOK_QUIET: sinsok knows no such variable"):
+        load({"SINSOK_CONFIG": str(write(SITE)), "SINSOK_QUIET": "1"})
+
+
+def test_a_list_that_is_no_json_is_said_so(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(SITE)
+    monkeypatch.setenv("SINSOK_STACK__START", "kafka")
+    with pytest.raises(UsageError, match="given as JSON"):
+        load({"SINSOK_CONFIG": str(path)})

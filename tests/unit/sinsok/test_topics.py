@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from gateways.kafka import TopicDifference
+from gateways.kafka_topics import TopicDifference
 from schemas.failures import Unavailable
 from schemas.topics import Topic
 from sinsok.commands import topics
