@@ -23,7 +23,7 @@ from sinsok.settings import load
 from sinsok.stack.part import CHECKOUT, Part
 from sinsok.stack.parts import parts
 from tests.e2e.scanner import Acknowledged, Study
-from tests.stack import RunningPart, free_port
+from tests.stack import RunningPart, free_port, wait_until
 
 SITES = {"suwon": "SUWON_AI", "anseong": "ANSEONG_AI", "icheon": "ICHEON_AI"}
 """suwon reads with the model that is shipped; the others with models for tests: HEAD with bright, SKULL with slow."""
@@ -233,6 +233,17 @@ class House:
         """Both of the above; what stood on the wire more than once."""
         studies = list(studies)
         return self.check_concluded(studies, self.check_stored(studies, acknowledged))
+
+    def finish(self, studies: Iterable[Study], acknowledged: Acknowledged, *, seconds: float = 180) -> int:
+        """Wait until all of this holds."""
+        studies, repeated = list(studies), 0
+
+        def check() -> None:
+            nonlocal repeated
+            repeated = self.check(studies, acknowledged)
+
+        wait_until(check, seconds=seconds, every_s=0.5)
+        return repeated
 
 
 _HOPS = ("assemble", "infer", "alert")

@@ -6,7 +6,7 @@ from itertools import chain
 
 import pytest
 
-from schemas.events import AlertRaised, BatchEnd, Outcome, SeriesReceived, StudyAssembled, StudyTriaged
+from schemas.events import AlertRaised, BatchEnd, ClosingReason, Outcome, SeriesReceived, StudyAssembled, StudyTriaged
 from tests.e2e.house import SITES, House
 from tests.e2e.scanner import Scanner, Study, small_study, together
 from tests.stack import wait_until
@@ -16,19 +16,10 @@ SECONDS = 90
 SEED = 4
 
 
-def finished(house: House, scanner: Scanner, *studies: Study) -> None:
-    """Wait until all of these studies have arrived whole and have their results and alerts."""
-    wait_until(lambda: void(house.check(studies, scanner.acknowledged)), seconds=SECONDS, every_s=0.5)
-
-
-def void(_: object) -> None:
-    return None
-
-
 def test_slices_in_random_order(house: House, scanner: Scanner) -> None:
     study = small_study("random order", bright=True)
     scanner.insist(random.Random(SEED).sample(study.datasets, len(study.datasets)))
-    finished(house, scanner, study)
+    house.finish([study], scanner.acknowledged)
     (geometry,) = {event.series.geometry for event in house.events(SeriesReceived, [study])}
     assert geometry is not None
     assert geometry.contiguous
@@ -37,9 +28,9 @@ def test_slices_in_random_order(house: House, scanner: Scanner) -> None:
 def test_a_series_in_three_associations(house: House, scanner: Scanner) -> None:
     study = small_study("three associations", bright=True, slices=12)
     for part in range(3):
-        # Every third slice: none of the parts is a stack without gaps beside the next.
+        # Every third slice: only all three together are what the scanner made.
         scanner.insist(study.datasets[part::3])
-    finished(house, scanner, study)
+    house.finish([study], scanner.acknowledged)
     batches = house.events(SeriesReceived, [study])
     assert [batch.series.instances for batch in batches] == [4, 8, 12]
     assert house.events(StudyAssembled, [study])[-1].series[0].instances == 12
@@ -50,7 +41,7 @@ def test_a_series_in_three_associations_at_once(house: House, scanner: Scanner) 
     with scanner.association() as one, scanner.association() as two, scanner.association() as three:
         for number, ds in enumerate(study.datasets):
             assert scanner.store((one, two, three)[number % 3], ds) == 0x0000
-    finished(house, scanner, study)
+    house.finish([study], scanner.acknowledged)
     batches = house.events(SeriesReceived, [study])
     assert [batch.open_associations for batch in batches] == [2, 1, 0]
     # Two associations were still sending when the first two batches were published: no revision for them.
@@ -62,11 +53,11 @@ def test_the_same_series_sent_twice(house: House, scanner: Scanner) -> None:
     study = small_study("sent twice", bright=True)
     scanner.insist(study.datasets)
     scanner.insist(study.datasets)
-    finished(house, scanner, study)
+    house.finish([study], scanner.acknowledged)
     scanner.insist(study.datasets)  # and once more after the final revision
     marker = small_study("after sent twice")
     scanner.insist(marker.datasets)
-    finished(house, scanner, study, marker)
+    house.finish([study, marker], scanner.acknowledged)
     assert {event.series.instances for event in house.events(SeriesReceived, [study])} == {8}
     assert len([event for event in house.events(StudyAssembled, [study]) if event.final]) == 1
 
@@ -75,10 +66,10 @@ def test_ten_more_slices_after_the_final_revision(house: House, scanner: Scanner
     study = small_study("late slices", bright=True, slices=22)
     early = Study(study.name, study.site, study.bright, study.datasets[:12])
     scanner.insist(early.datasets)
-    finished(house, scanner, early)
+    house.finish([early], scanner.acknowledged)
     before = house.events(StudyAssembled, [study])[-1]
     scanner.insist(study.datasets[12:])
-    finished(house, scanner, study)
+    house.finish([study], scanner.acknowledged)
     after = house.events(StudyAssembled, [study])[-1]
     assert (before.series[0].instances, after.series[0].instances) == (12, 22)
     assert after.revision > before.revision
@@ -96,15 +87,14 @@ def test_two_sites_with_the_same_study_instance_uid(house: House) -> None:
     scanners = [Scanner(house.settings.dicom.port, SITES[study.site], study.site) for study in (bleeds, other)]
     with ThreadPoolExecutor() as pool:
         list(pool.map(Scanner.insist, scanners, [bleeds.datasets, other.datasets]))
-    acknowledged = together(scanners)
-    wait_until(lambda: void(house.check([bleeds, other], acknowledged)), seconds=SECONDS, every_s=0.5)
+    house.finish([bleeds, other], together(scanners))
     assert {event.site for event in house.events(AlertRaised, [bleeds, other])} == {"anseong"}
 
 
 def test_two_studies_interleaved_in_one_association(house: House, scanner: Scanner) -> None:
     bleeds, other = small_study("interleaved 1", bright=True), small_study("interleaved 2")
     scanner.insist(list(chain.from_iterable(zip(bleeds.datasets, other.datasets, strict=True))))
-    finished(house, scanner, bleeds, other)
+    house.finish([bleeds, other], scanner.acknowledged)
 
 
 def test_an_association_aborted_half_way_and_sent_again(house: House, scanner: Scanner) -> None:
@@ -119,10 +109,9 @@ def test_an_association_aborted_half_way_and_sent_again(house: House, scanner: S
 
     wait_until(told, seconds=SECONDS)
     scanner.insist(study.datasets)
-    finished(house, scanner, study)
-    assert not [event for event in house.events(StudyAssembled, [study]) if event.reason == "contiguous"][0:1] or (
-        house.events(StudyAssembled, [study])[0].series[0].instances == 8
-    )
+    house.finish([study], scanner.acknowledged)
+    contiguous = [one for one in house.events(StudyAssembled, [study]) if one.reason is ClosingReason.CONTIGUOUS]
+    assert [one.series[0].instances for one in contiguous] == [8]
 
 
 def test_an_association_aborted_half_way_and_never_sent_again(house: House, scanner: Scanner) -> None:
@@ -132,7 +121,7 @@ def test_an_association_aborted_half_way_and_never_sent_again(house: House, scan
         for ds in half.datasets:
             assert scanner.store(assoc, ds) == 0x0000
         assoc.abort()
-    finished(house, scanner, half)
+    house.finish([half], scanner.acknowledged)
     (only,) = house.events(StudyAssembled, [study])
     assert only.final
     assert any(not one.complete and "aborted" in one.observation for one in only.evidence)

@@ -71,9 +71,6 @@ def test_poison_on_every_topic_ends_in_the_dead_letters(hurt_house: House) -> No
     study = small_study("after the poison", site="icheon", bright=True)
     scanner.insist(study.datasets)
 
-    def passed() -> None:
-        hurt_house.check([study], scanner.acknowledged)
-
     def buried() -> None:
         letters: dict[tuple[Place, str], Poison] = {}
         for letter in hurt_house.dead_letters():
@@ -85,5 +82,5 @@ def test_poison_on_every_topic_ends_in_the_dead_letters(hurt_house: House) -> No
                 assert letters[place, hop].key == poison.key
                 assert letters[place, hop].value == poison.value
 
-    wait_until(passed, seconds=120, every_s=0.5)
+    hurt_house.finish([study], scanner.acknowledged)
     wait_until(buried, seconds=120, every_s=0.5)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.house import SESSION_S, SITES, House
 from tests.e2e.scanner import Scanner, Study, small_study
-from tests.e2e.test_outages import SECONDS, finished, send_slow_studies
+from tests.e2e.test_outages import SECONDS, send_slow_studies
 from tests.stack import RunningPart
 
 pytestmark = pytest.mark.e2e
@@ -28,14 +28,14 @@ def test_sigterm_in_mid_inference(hurt_house: House, scanner: Scanner) -> None:
     studies = send_slow_studies(hurt_house, scanner, "sigterm", SLOW)
     assert hurt_house["streams-infer"].stop() == 0
     hurt_house.start()
-    finished(hurt_house, scanner, studies)
+    hurt_house.finish(studies, scanner.acknowledged)
 
 
 def test_sigkill_in_mid_inference(hurt_house: House, scanner: Scanner) -> None:
     studies = send_slow_studies(hurt_house, scanner, "sigkill", SLOW)
     hurt_house["streams-infer"].kill()
     hurt_house.start()
-    finished(hurt_house, scanner, studies)
+    hurt_house.finish(studies, scanner.acknowledged)
 
 
 def test_sigstop_in_mid_inference_for_longer_than_the_session(hurt_house: House, scanner: Scanner) -> None:
@@ -43,7 +43,7 @@ def test_sigstop_in_mid_inference_for_longer_than_the_session(hurt_house: House,
     hurt_house["streams-infer"].pause()
     time.sleep(2 * SESSION_S)
     hurt_house["streams-infer"].resume()
-    finished(hurt_house, scanner, studies)
+    hurt_house.finish(studies, scanner.acknowledged)
 
 
 def test_a_stopped_worker_comes_back_after_another_took_its_work(hurt_house: House, scanner: Scanner) -> None:
@@ -52,7 +52,7 @@ def test_a_stopped_worker_comes_back_after_another_took_its_work(hurt_house: Hou
     hurt_house["streams-infer"].pause()
     time.sleep(2 * SESSION_S)
     hurt_house["streams-infer"].resume()
-    finished(hurt_house, scanner, studies)
+    hurt_house.finish(studies, scanner.acknowledged)
     assert guest.stop() == 0
 
 
@@ -69,7 +69,7 @@ def test_workers_join_and_leave_a_dozen_times_under_load(hurt_house: House, scan
     for guest in guests:
         _leave(guest, chance)
     studies = load.finish()
-    finished(hurt_house, scanner, studies)
+    hurt_house.finish(studies, scanner.acknowledged)
     assert len(studies) >= STUDIES
 
 
