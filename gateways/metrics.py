@@ -9,6 +9,9 @@ from prometheus_client import Counter, Gauge, Histogram
 RECEIVED_INSTANCES: Final = Counter(
     "sinsok_received_instances", "C-STORE requests answered, by site and DIMSE status", ["site", "status"]
 )
+UNANSWERED_INSTANCES: Final = Counter(
+    "sinsok_unanswered_instances", "C-STORE requests whose instance UID allowed no answer, by site", ["site"]
+)
 RECEIVED_BYTES: Final = Counter("sinsok_received_bytes", "Bytes of data sets stored", ["site"])
 STORE_SECONDS: Final = Histogram(
     "sinsok_store_seconds",
@@ -18,12 +21,16 @@ STORE_SECONDS: Final = Histogram(
 REJECTED_ASSOCIATIONS: Final = Counter(
     "sinsok_rejected_associations", "Associations refused for an AE title, by reason", ["reason"]
 )
+ABORTED_ASSOCIATIONS: Final = Counter(
+    "sinsok_aborted_associations", "Associations that ended without a release, by site", ["site"]
+)
 OPEN_ASSOCIATIONS: Final = Gauge("sinsok_open_associations", "Associations established with the DICOM gateway")
 QUARANTINED: Final = Counter("sinsok_quarantined_instances", "Objects kept aside as not understood", ["site"])
 CONFLICTS: Final = Counter(
     "sinsok_conflicting_instances", "Objects kept beside another with the same SOP Instance UID", ["site"]
 )
 OUTBOX_DEPTH: Final = Gauge("sinsok_outbox_depth", "Events stored and not yet taken by the broker")
+REJECTED_EVENTS: Final = Counter("sinsok_rejected_events", "Events kept aside that the broker will never take")
 OUTBOX_AGE_SECONDS: Final = Gauge("sinsok_outbox_age_seconds", "Age of the oldest of them; 0 where there is none")
 
 # --- inference -----------------------------------------------------------------------------------------------------

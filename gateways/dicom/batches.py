@@ -1,16 +1,18 @@
 """When an association has sent what it had, the series it touched become events.
 
-All in one transaction of the journal: the manifest is in the object store before it, the event is in the outbox with
-it, and the association's claim on the series is gone after it. A crash in between leaves the claim, and the next start
-publishes for it.
+Each series in one transaction of the journal: the manifest is in the object store before it, the event is in the
+outbox with it, and the association's claim on the series is gone after it. A crash in between leaves the claim, and the
+next start publishes for it. A series that cannot be published keeps its claim too, and holds up no other.
 """
 
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Lock
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import structlog
 
@@ -25,11 +27,25 @@ from schemas.topics import DICOM_SERIES
 
 log = structlog.get_logger()
 T = TypeVar("T")
+_LONGEST_PAUSE_S: Final = 30.0
 
 
 def study_folder(site: str, study_key: str) -> str:
     """Where the objects of a study are, inside the object store."""
     return f"dicom/{site}/{study_key}"
+
+
+@dataclass
+class _Due:
+    """An end that is not published yet. After a failure it is tried again once the pause is over."""
+
+    how: BatchEnd
+    pause_s: float = 0.0
+    not_before: float = 0.0
+
+    def postpone(self) -> None:
+        self.pause_s = min(_LONGEST_PAUSE_S, 2 * self.pause_s + 0.25)
+        self.not_before = time.monotonic() + self.pause_s
 
 
 class Batches:
@@ -38,41 +54,66 @@ class Batches:
     def __init__(self, journal: Journal, store: FileStore) -> None:
         self._journal = journal
         self._store = store
-        self._due: dict[str, BatchEnd] = {}
+        self._due: dict[str, _Due] = {}
         self._lock = Lock()
 
     def end(self, association: str, how: BatchEnd) -> None:
-        """The association has nothing more for now. Where the disk refuses, it stays due for :meth:`settle`."""
+        """The association has nothing more for now. What cannot be published stays due for :meth:`settle`."""
         with self._lock:
-            self._due[association] = how
+            self._due[association] = _Due(how)
         self.settle()
 
-    def settle(self) -> None:
-        """Publish what is due. What cannot be published now (a full disk) is logged and stays due."""
-        with self._lock:
-            for association, how in list(self._due.items()):
-                try:
-                    with self._journal.transaction():
-                        self._publish(association, how)
-                except (OSError, sqlite3.Error) as error:
-                    log.warning("series not published yet", error=str(error))
-                    return
-                del self._due[association]
+    def due(self) -> set[str]:
+        """The associations whose end is not published yet."""
+        return set(self._due.copy())
 
-    def _publish(self, association: str, how: BatchEnd) -> None:
+    def complaint(self) -> str | None:
+        """What could not be published when it was last tried."""
+        failed = sum(due.pause_s > 0 for due in self._due.copy().values())
+        return f"series of {failed} associations cannot be published: see the log" if failed else None
+
+    def settle(self) -> None:
+        """Publish what is due. What cannot be published is logged and stays due; it is tried again after a pause."""
+        with self._lock:
+            for association, due in list(self._due.items()):
+                if time.monotonic() < due.not_before:
+                    continue
+                if self._settled(association, due.how):
+                    del self._due[association]
+                else:
+                    due.postpone()
+
+    def _settled(self, association: str, how: BatchEnd) -> bool:
+        """Publish what the association touched, each series on its own; whether nothing of it is left."""
         idle = how is BatchEnd.IDLE
-        for study_key, series_uid in (self._journal.active if idle else self._journal.touched)(association):
-            self._publish_series(association, study_key, series_uid, how)
-        if idle:
-            self._journal.set_idle(association)
-        else:
-            self._journal.forget(association)
+        try:
+            touched = (self._journal.active if idle else self._journal.touched)(association)
+        except sqlite3.Error as error:
+            log.warning("series not published yet", error=str(error))
+            return False
+        left = 0
+        for study_key, series_uid in touched:
+            try:
+                with self._journal.transaction():
+                    self._publish_series(association, study_key, series_uid, how)
+                    (self._journal.set_idle if idle else self._journal.forget)(association, study_key, series_uid)
+            except Exception as error:  # whatever is wrong with one series, the others must go out
+                left += 1
+                log.warning(
+                    "series not published yet",
+                    study_key=study_key,
+                    trace_id=trace_id(study_key),
+                    error=f"{type(error).__name__}: {error}",
+                    exc_info=not isinstance(error, OSError | sqlite3.Error),  # a full disk needs no traceback
+                )
+        return not left
 
     def _publish_series(self, association: str, study_key: str, series_uid: str, how: BatchEnd) -> None:
         instances = self._journal.series(study_key, series_uid)
         present = [instance for instance in instances if not instance.missing]
+        said = log.bind(study_key=study_key, trace_id=trace_id(study_key))
         if not present:
-            log.error("series has lost all its objects", study_key=study_key, objects=len(instances))
+            said.error("series has lost all its objects", objects=len(instances))
             return
         newest, now = present[-1], datetime.now(UTC)
         manifest = self._manifest(present)
@@ -97,14 +138,7 @@ class Batches:
         )
         self._journal.set_batch(study_key, series_uid, batch)
         self._journal.post(DICOM_SERIES.name, encode(event), now.timestamp())
-        log.info(
-            "series received",
-            study_key=study_key,
-            trace_id=trace_id(study_key),
-            batch=batch.number,
-            batch_end=how.value,
-            instances=len(present),
-        )
+        said.info("series received", batch=batch.number, batch_end=how.value, instances=len(present))
 
     def _manifest(self, present: Sequence[StoredInstance]) -> Manifest:
         first = present[0]

@@ -47,7 +47,8 @@ class Committer:
     def commit(self, folder: Path, write: Callable[[], T]) -> T:
         """Make the names in ``folder`` durable, then what ``write`` puts into the journal; wait, and say what it said.
 
-        Raises what the disk or the journal raised; then nothing of the group is in the journal.
+        Raises what the disk, the journal or ``write`` raised; then nothing of it is in the journal. ``write`` is called
+        again where the group it was committed with failed.
         """
         pending = _Pending(folder, write)
         self._queue.put(pending)
@@ -74,9 +75,12 @@ class Committer:
                 sync_folder(folder)
             with self._journal.transaction():
                 results = [pending.write() for pending in group]
-        except Exception as error:  # noqa: BLE001 - the edge of this thread: those who wait get the error
-            for pending in group:
-                pending.done.set_exception(error)
+        except Exception as error:  # noqa: BLE001 - the edge of this thread: who waits gets the error
+            if len(group) == 1:
+                group[0].done.set_exception(error)
+                return
+            for pending in group:  # the fault of one is not that of the others
+                self._commit([pending])
         else:
             for pending, result in zip(group, results, strict=True):
                 pending.done.set_result(result)

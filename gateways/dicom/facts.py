@@ -6,7 +6,6 @@ Only the head of the data set is parsed; pixels are neither read nor decoded.
 import zlib
 from collections.abc import Iterable, Iterator
 from io import BytesIO
-from math import isfinite
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -14,7 +13,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from gateways.dicom.file_meta import DEFLATED, EXPLICIT_LITTLE, FileMeta, file_head, pixel_data_at
-from gateways.dicom.geometry import Plane
+from gateways.dicom.geometry import FARTHEST_MM, Plane
 from gateways.dicom.redaction import redact
 from schemas.events import Record
 
@@ -52,6 +51,10 @@ _TAGS: Final = [
     "PerFrameFunctionalGroupsSequence",
 ]
 _LONGEST_UID: Final = 128  # as schemas.events.Uid; the standard says 64
+_LONGEST_TEXT: Final = 1024  # of a description
+_LONGEST_CODE: Final = 64
+_MOST_VALUES: Final = 16
+_LONGEST_IDENTIFIERS: Final = 8192  # all together; real ones have a tenth of it
 _HEAD_LIMIT: Final = 256 * 1024 * 1024  # of a deflated data set, which may inflate a thousandfold
 
 
@@ -60,7 +63,10 @@ class NotUnderstood(ValueError):
 
 
 class Facts(Record):
-    """One instance as its data set describes it. Descriptions are free of the patient's names and numbers."""
+    """One instance as its data set describes it.
+
+    Descriptions are free of the patient's names and numbers. All text is cut to a length that fits an event.
+    """
 
     sop_class: str
     sop_uid: str
@@ -143,7 +149,9 @@ def _facts(ds: Dataset, meta: FileMeta, pixel_offset: int | None) -> Facts:
 
     def free_text(keyword: str) -> str | None:
         text = _text(ds, keyword)
-        return redact(text, identifiers, birth_dates) if text else None
+        if not text or sum(map(len, identifiers)) > _LONGEST_IDENTIFIERS:  # too much to look for
+            return None
+        return redact(text, identifiers, birth_dates)[:_LONGEST_TEXT]  # cut after, lest half a name stays
 
     shared = _first(ds, "SharedFunctionalGroupsSequence")
     thickness = _numbers(_first(shared, "PixelMeasuresSequence") or ds, "SliceThickness")
@@ -154,12 +162,12 @@ def _facts(ds: Dataset, meta: FileMeta, pixel_offset: int | None) -> Facts:
         study_uid=uids["StudyInstanceUID"],
         series_uid=uids["SeriesInstanceUID"],
         # Coded values are not free text, and routing lives on them: a patient called Head must not lose a head CT.
-        modality=_text(ds, "Modality"),
-        body_part=_text(ds, "BodyPartExamined"),
+        modality=_code(ds, "Modality"),
+        body_part=_code(ds, "BodyPartExamined"),
         study_description=free_text("StudyDescription"),
         series_description=free_text("SeriesDescription"),
-        image_type=tuple(_texts(ds, "ImageType")),
-        kernel=_text(ds, "ConvolutionKernel"),
+        image_type=tuple(value[:_LONGEST_CODE] for value in _texts(ds, "ImageType")[:_MOST_VALUES]),
+        kernel=_code(ds, "ConvolutionKernel"),
         slice_thickness_mm=thickness[0] if thickness else None,
         expected_instances=int(expected[0]) if expected and expected[0] > 0 else None,
         planes=tuple(_planes(ds, shared)),
@@ -216,10 +224,15 @@ def _text(ds: Dataset, keyword: str) -> str | None:
     return "\\".join(texts) or None
 
 
+def _code(ds: Dataset, keyword: str) -> str | None:
+    text = _text(ds, keyword)
+    return text[:_LONGEST_CODE] if text else None
+
+
 def _numbers(ds: Dataset, keyword: str) -> list[float]:
-    """The finite numbers of an element; none where one of them is not a number."""
+    """The numbers of an element; none where one of them is not a number, or larger than any that is measured."""
     try:
         numbers = [float(text) for text in _texts(ds, keyword)]
     except (ValueError, TypeError, OverflowError):
         return []
-    return numbers if all(map(isfinite, numbers)) else []
+    return numbers if all(abs(number) <= FARTHEST_MM for number in numbers) else []

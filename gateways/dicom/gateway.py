@@ -128,8 +128,9 @@ class DicomGateway:
     def health(self) -> list[str]:
         """What is wrong, one line each; empty while all is well."""
         complaints = self.deaths()
-        if full := self._receiver.complaint():
-            complaints.append(full)
+        complaints += filter(None, (self._receiver.complaint(), self._batches.complaint()))
+        if rejected := self._journal.rejected():
+            complaints.append(f"{rejected} events that Kafka will never take lie in the journal's table 'rejected'")
         depth, oldest = self._journal.outbox_state()
         if oldest is not None and (age := time.time() - oldest) > _STUCK_S:
             complaints.append(f"{depth} events wait for Kafka, the oldest for {age:.0f} s")
@@ -138,7 +139,7 @@ class DicomGateway:
     def _sweep(self) -> None:
         self._server.sweep()
         touching = self._journal.touching()  # asked before who is open: whoever opens in between is not taken for dead
-        for association in touching - self._server.associations() - {RECONCILIATION}:
+        for association in touching - self._server.associations() - self._batches.due() - {RECONCILIATION}:
             self._batches.end(association, BatchEnd.ABORTED)
         self._batches.settle()
         depth, oldest = self._journal.outbox_state()

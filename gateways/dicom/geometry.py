@@ -16,6 +16,10 @@ from typing import Final
 
 from schemas.events import Gap, Geometry, Record
 
+FARTHEST_MM: Final = 1e5
+"""What lies farther from the origin than 100 m was not measured by a scanner."""
+
+MOST_GAPS: Final = 100
 SAME_PLACE_MM: Final = 0.05
 SAME_DIRECTION: Final = 0.9998  # cosine of 1.1 degrees
 SAME_SPACING: Final = 0.1
@@ -37,11 +41,11 @@ class Plane(Record):
 
 
 def geometry(planes: Iterable[Plane]) -> Geometry | None:
-    """The stack the planes form; None where none of them is usable.
+    """The stack the planes form; None where none of them is usable: at right angles and in reach of a scanner.
 
     Planes that differ from the most in orientation or matrix make the stack not contiguous and are left out of it.
     """
-    usable = [plane for plane in planes if _normal(plane.orientation) is not None]
+    usable = [plane for plane in planes if _in_reach(plane.position_mm) and _normal(plane.orientation) is not None]
     stacks: list[list[Plane]] = []
     for plane in sorted(usable, key=lambda plane: (plane.orientation, plane.position_mm)):
         stack = next((stack for stack in stacks if _alike(stack[0], plane)), None)
@@ -80,6 +84,7 @@ def _stack(planes: list[Plane], alone: bool) -> Geometry:
 
 
 def _gaps(places: Sequence[float], distances: Sequence[float]) -> tuple[Gap, ...]:
+    """The gaps, from the first on; where they are too many to list, the last one stands for all that remain."""
     runs: list[tuple[int, int]] = []  # first and one past the last distance
     for number, distance in enumerate(distances):
         if runs and abs(distance - distances[runs[-1][0]]) <= SAME_SPACING * distances[runs[-1][0]] + SAME_PLACE_MM:
@@ -100,6 +105,9 @@ def _gaps(places: Sequence[float], distances: Sequence[float]) -> tuple[Gap, ...
                 found.append(
                     Gap(after_mm=round(places[number], 4), before_mm=round(places[number + 1], 4), missing=missing)
                 )
+    if rest := found[MOST_GAPS - 1 :]:
+        missing = sum(gap.missing for gap in rest)
+        found[MOST_GAPS - 1 :] = [Gap(after_mm=rest[0].after_mm, before_mm=rest[-1].before_mm, missing=missing)]
     return tuple(found)
 
 
@@ -119,6 +127,10 @@ def _alike(one: Plane, other: Plane) -> bool:
             (one.orientation[3:], other.orientation[3:]),
         )
     )
+
+
+def _in_reach(position: Vector) -> bool:
+    return all(abs(c) <= FARTHEST_MM for c in position)  # which no NaN is
 
 
 def _normal(orientation: Orientation) -> Vector | None:

@@ -59,6 +59,15 @@ CREATE TABLE IF NOT EXISTS outbox (
     value BLOB NOT NULL,
     created_at REAL NOT NULL
 );
+CREATE TABLE IF NOT EXISTS rejected (
+    id INTEGER PRIMARY KEY,
+    topic TEXT NOT NULL,
+    key BLOB NOT NULL,
+    headers TEXT NOT NULL,
+    value BLOB NOT NULL,
+    created_at REAL NOT NULL,
+    reason TEXT NOT NULL
+);
 """
 _INSTANCE: Final = """id, site, study_key, digest, size_bytes, transfer_syntax, sending_ae, called_ae, received_at,
     missing, facts, EXISTS (
@@ -219,13 +228,19 @@ class Journal:
         """The associations that have touched anything."""
         return {row[0] for row in self._rows("SELECT DISTINCT association FROM touched")}
 
-    def set_idle(self, association: str) -> None:
-        """The association has gone quiet: it no longer counts as sending what it touched."""
-        self._db.execute("UPDATE touched SET idle = 1 WHERE association = ?", (association,))
+    def set_idle(self, association: str, study_key: str, series_uid: str) -> None:
+        """The association has gone quiet: it no longer counts as sending this series."""
+        self._db.execute(
+            "UPDATE touched SET idle = 1 WHERE association = ? AND study_key = ? AND series_uid = ?",
+            (association, study_key, series_uid),
+        )
 
-    def forget(self, association: str) -> None:
-        """The association is over, and what it touched is published."""
-        self._db.execute("DELETE FROM touched WHERE association = ?", (association,))
+    def forget(self, association: str, study_key: str, series_uid: str) -> None:
+        """The association is over, and what it touched of this series is published."""
+        self._db.execute(
+            "DELETE FROM touched WHERE association = ? AND study_key = ? AND series_uid = ?",
+            (association, study_key, series_uid),
+        )
 
     def others_sending(self, association: str, study_key: str, series_uid: str) -> int:
         """How many other associations are sending the series and have not gone quiet."""
@@ -277,6 +292,19 @@ class Journal:
         """Take events out of the outbox that the broker has."""
         with self.transaction():
             self._db.executemany("DELETE FROM outbox WHERE id = ?", [(row,) for row in rows])
+
+    def reject(self, row: int, reason: str) -> None:
+        """Move an event aside that the broker will never take, so that those behind it can go."""
+        with self.transaction():
+            self._db.execute(
+                "INSERT INTO rejected SELECT id, topic, key, headers, value, created_at, ? FROM outbox WHERE id = ?",
+                (reason, row),
+            )
+            self._db.execute("DELETE FROM outbox WHERE id = ?", (row,))
+
+    def rejected(self) -> int:
+        """How many events lie aside."""
+        return self._count("rejected")
 
     def outbox_state(self) -> tuple[int, float | None]:
         """How many events wait, and since when the oldest does (seconds since the epoch)."""

@@ -1,7 +1,7 @@
 """Events leave the journal for Kafka, in the order they were put there, and only once the broker has them.
 
 The broker may be away for as long as it likes: events wait on disk. After a crash the last ones may be written again,
-with the same event id.
+with the same event id. An event that the broker will never take is moved aside in the journal, for a person to look at.
 """
 
 import time
@@ -12,7 +12,9 @@ from typing import Final
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from gateways import metrics
 from gateways.dicom.journal import Journal, OutboxRow
+from schemas.identity import trace_id
 
 log = structlog.get_logger()
 _GROUP: Final = 500
@@ -20,6 +22,7 @@ _LOOK_EVERY_S: Final = 5.0
 _PATIENCE_S: Final = 5.0
 _LOG_EVERY_S: Final = 30.0
 _LONGEST_PAUSE_S: Final = 30.0
+_FOR_GOOD: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD})
 
 
 class OutboxPublisher:
@@ -56,7 +59,10 @@ class OutboxPublisher:
             try:
                 self._journal.posted.clear()
                 if rows := self._journal.outbox(_GROUP):
-                    self._publish(producer, rows)
+                    # The broker judges a batch as a whole: what it refused for good is asked for again, alone.
+                    for row, _ in self._publish(producer, rows):
+                        for _, error in self._publish(producer, [row]):
+                            self._reject(row, error)
                 else:
                     self._journal.posted.wait(_LOOK_EVERY_S)
                 pause = 0.0
@@ -66,31 +72,52 @@ class OutboxPublisher:
                 producer.purge()
                 producer = self._connect()
 
-    def _publish(self, producer: Producer, rows: list[OutboxRow]) -> None:
+    def _publish(self, producer: Producer, rows: list[OutboxRow]) -> list[tuple[OutboxRow, KafkaError]]:
+        """What the broker takes leaves the journal; what it refused for good is returned, with its reason."""
         taken: list[int] = []
+        refused: list[tuple[OutboxRow, KafkaError]] = []
         failures: list[KafkaError] = []
 
-        def answered(row: int, error: KafkaError | None) -> None:
+        def answered(row: OutboxRow, error: KafkaError | None) -> None:
             if error is None:
-                taken.append(row)
+                taken.append(row.id)
+            elif error.code() in _FOR_GOOD:
+                refused.append((row, error))
             else:
                 failures.append(error)
 
         for row in rows:
-            producer.produce(
-                row.topic,
-                key=row.message.key,
-                value=row.message.value,
-                headers=row.message.headers,
-                on_delivery=lambda error, _, row=row.id: answered(row, error),
-            )
+            try:
+                producer.produce(
+                    row.topic,
+                    key=row.message.key,
+                    value=row.message.value,
+                    headers=row.message.headers,
+                    on_delivery=lambda error, _, row=row: answered(row, error),
+                )
+            except KafkaException as error:  # the producer knows the limit on size itself
+                answered(row, error.args[0])
         began = time.monotonic()
         while producer.flush(0.5) and not self._stop.is_set():
             if time.monotonic() - began > _PATIENCE_S:
                 self._say("kafka is not taking events, they wait on disk", waiting=len(rows) - len(taken))
         self._journal.delivered(taken)
-        if failures:
+        if failures and not refused:  # else first those that would hold up the others
             raise KafkaException(failures[0])
+        return refused
+
+    def _reject(self, row: OutboxRow, error: KafkaError) -> None:
+        self._journal.reject(row.id, error.str())
+        metrics.REJECTED_EVENTS.inc()
+        key = row.message.key.decode()
+        log.error(
+            "event rejected by kafka, kept aside in the journal",
+            study_key=key,
+            trace_id=trace_id(key),
+            topic=row.topic,
+            size_bytes=len(row.message.value),
+            error=error.str(),
+        )
 
     def _say(self, what: str, **details: object) -> None:
         if time.monotonic() - self._logged_at >= _LOG_EVERY_S:

@@ -34,7 +34,7 @@ from gateways.dicom.settings import DicomGatewaySettings
 from gateways.objects import FileStore, make_folder, write_whole
 from schemas.envelope import encode
 from schemas.events import InstanceQuarantined, utc
-from schemas.identity import study_key
+from schemas.identity import study_key, trace_id
 from schemas.topics import DICOM_SERIES
 
 log = structlog.get_logger()
@@ -124,6 +124,9 @@ class Receiver:
             return self._write(request)
         except (OSError, sqlite3.Error) as error:
             return self._refused(request, Status.OUT_OF_RESOURCES, str(error))
+        except Exception as error:  # the edge of one object: its sender is told to try again, and we are told why
+            log.exception("c-store failed", site=request.sender.site, sending_ae=request.sender.calling_ae)
+            return self._refused(request, Status.OUT_OF_RESOURCES, f"unexpected {type(error).__name__}")
 
     def _refused(self, request: StoreRequest, status: Status, reason: str) -> Status:
         log.warning(
@@ -176,7 +179,12 @@ class Receiver:
         conflict = self._place(part, place, lambda: self._journal.add(instance, sender.association))
         if conflict:
             metrics.CONFLICTS.labels(sender.site).inc()
-            log.warning("another object with this sop instance uid is stored", study_key=key, digest=digest)
+            log.warning(
+                "another object with this sop instance uid is stored",
+                study_key=key,
+                trace_id=trace_id(key),
+                digest=digest,
+            )
         return Status.SUCCESS
 
     def _quarantine(self, request: StoreRequest, part: Path, digest: str, status: Status, reason: str) -> Status:

@@ -18,7 +18,7 @@ from gateways.dicom.file_meta import read_file_meta
 from gateways.dicom.journal import Journal, StoredInstance
 from gateways.objects import FileStore
 from schemas.events import BatchEnd
-from schemas.identity import study_key
+from schemas.identity import study_key, trace_id
 
 log = structlog.get_logger()
 RECONCILIATION: Final = "reconciliation"
@@ -60,6 +60,7 @@ class Reconciliation:
         """Journal lines against files: what is gone is missing, what is there again is not."""
         folder = self._store.root / study_folder(site, key)
         names = {path.stem for path in folder.glob("*.dcm")}
+        said = log.bind(study_key=key, trace_id=trace_id(key))
         changed = 0
         for digest, (series_uid, received_at, missing) in self._journal.digests(key).items():
             if received_at < self._before and missing == (digest in names):
@@ -67,13 +68,14 @@ class Reconciliation:
                     self._journal.set_missing(key, digest, not missing)
                     self._journal.touch(RECONCILIATION, key, series_uid)
                 what = "stored object is there again" if missing else "stored object is missing"
-                log.error(what, study_key=key, digest=digest)
+                said.error(what, digest=digest)
                 changed += 1
         return changed
 
     def _adopt(self, site: str, key: str) -> int:
         """Files against journal lines: what was stored and not journalled is journalled now."""
         known = self._journal.digests(key)
+        said = log.bind(study_key=key, trace_id=trace_id(key))
         adopted = 0
         for path in (self._store.root / study_folder(site, key)).glob("*.dcm"):
             if path.stem in known or path.stat().st_ctime >= self._before:
@@ -81,11 +83,11 @@ class Reconciliation:
             try:
                 instance = _instance(site, key, path)
             except (ValueError, OSError) as error:
-                log.error("stored object cannot be adopted", study_key=key, digest=path.stem, error=str(error))
+                said.error("stored object cannot be adopted", digest=path.stem, error=str(error))
                 continue
             with self._journal.transaction():
                 self._journal.add(instance, RECONCILIATION)
-            log.warning("stored object adopted", study_key=key, digest=path.stem)
+            said.warning("stored object adopted", digest=path.stem)
             adopted += 1
         return adopted
 

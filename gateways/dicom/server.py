@@ -25,6 +25,8 @@ from schemas.events import BatchEnd
 
 log = structlog.get_logger()
 _BACKLOG: Final = 128
+_C_STORE_RQ: Final = 0x0001
+_LONGEST_UID: Final = 64
 _MB: Final = 1024 * 1024
 
 
@@ -33,6 +35,7 @@ class _Open:
     """An open association: who sends, and what it is doing."""
 
     sender: Sender
+    log: Any
     busy: bool = False
     stored_at: float | None = None
     """When it last stored something; None where its batch is published."""
@@ -73,6 +76,7 @@ class DicomServer:
                 (evt.EVT_REQUESTED, self._requested),
                 (evt.EVT_ESTABLISHED, self._established),
                 (evt.EVT_PDU_RECV, self._limit),
+                (evt.EVT_DIMSE_RECV, self._complain),
                 (evt.EVT_C_STORE, self._store),
                 (evt.EVT_C_ECHO, lambda _: 0x0000),
                 (evt.EVT_RELEASED, lambda event: self._end(event.assoc, BatchEnd.RELEASED)),
@@ -139,7 +143,8 @@ class DicomServer:
         calling, called = request.calling_ae_title.strip(), request.called_ae_title.strip()
         site = self._admission.admit(called, calling)
         assert isinstance(site, str)
-        self._open[event.assoc] = _Open(Sender(uuid4().hex, site, calling, called))
+        said = log.bind(site=site, calling_ae=calling, called_ae=called, peer=event.assoc.requestor.address)
+        self._open[event.assoc] = _Open(Sender(uuid4().hex, site, calling, called), said)
         metrics.OPEN_ASSOCIATIONS.set(len(self._open))
 
     def _limit(self, event: Any) -> None:
@@ -149,6 +154,14 @@ class DicomServer:
             message.data_set.seek(0)
             message.data_set.truncate()
             state.let_go = True
+
+    def _complain(self, event: Any) -> None:
+        """Say what pynetdicom will not: it drops a C-STORE without an instance UID and aborts over one too long."""
+        command, state = event.message.command_set, self._open.get(event.assoc)
+        length = len(command.get("AffectedSOPInstanceUID") or "")
+        if state and command.get("CommandField") == _C_STORE_RQ and not 0 < length <= _LONGEST_UID:
+            metrics.UNANSWERED_INSTANCES.labels(state.sender.site).inc()
+            state.log.warning("c-store not answered: its instance uid is empty or too long", length=length)
 
     def _store(self, event: Any) -> int:
         state = self._open[event.assoc]
@@ -175,6 +188,9 @@ class DicomServer:
     def _end(self, assoc: Any, how: BatchEnd) -> None:
         # Forgotten only after its end is due: what an unknown association has touched is taken for aborted.
         if state := self._open.get(assoc):
+            if how is BatchEnd.ABORTED:
+                metrics.ABORTED_ASSOCIATIONS.labels(state.sender.site).inc()
+                state.log.warning("association aborted")
             self._batches.end(state.sender.association, how)
             self._open.pop(assoc, None)
             metrics.OPEN_ASSOCIATIONS.set(len(self._open))

@@ -3,10 +3,13 @@
 import time
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
+from struct import pack
 from uuid import uuid4
 
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom import AE
 
 from gateways import kafka
@@ -52,6 +55,22 @@ def store(assoc, ds: Dataset) -> int | None:
     """Status of the answer; None where none came."""
     status = assoc.send_c_store(ds)
     return status.Status if status else None
+
+
+def store_command(context_id: int, sop_uid: str) -> bytes:
+    """A C-STORE command without a data set, as it goes over the network, with whatever stands for a UID."""
+    command = Dataset()
+    command.AffectedSOPClassUID = CTImageStorage
+    command.CommandField = 0x0001
+    command.MessageID = 7
+    command.Priority = 0
+    command.CommandDataSetType = 0x0101
+    command.AffectedSOPInstanceUID = sop_uid
+    elements = DicomBytesIO()
+    elements.is_implicit_VR = elements.is_little_endian = True
+    write_dataset(elements, command)
+    value = bytes((context_id, 0x03)) + pack("<HHLL", 0, 0, 4, elements.tell()) + elements.getvalue()
+    return pack(">BBLL", 0x04, 0, len(value) + 4, len(value)) + value
 
 
 def events_of(bootstrap: str, site: str) -> list[Event]:

@@ -3,14 +3,17 @@
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 from pydicom.dataset import Dataset
 from pydicom.uid import (
+    CTImageStorage,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -19,18 +22,30 @@ from pydicom.uid import (
     RLELossless,
 )
 from pynetdicom import _config
+from structlog.testing import capture_logs
 
 from gateways import kafka as broker
 from gateways import kafka_topics
 from gateways.dicom.file_meta import FileMeta, file_head
 from gateways.dicom.gateway import CannotStart, DicomGateway
+from gateways.dicom.journal import Journal
 from gateways.dicom.leniency import accept_what_comes
 from gateways.dicom.settings import DicomGatewaySettings, SiteAccess
 from gateways.objects import FileStore
+from schemas.envelope import Message
 from schemas.events import InstanceQuarantined
 from schemas.manifest import Manifest
-from schemas.topics import DICOM_SERIES
-from tests.integration.dicom_peers import a_site, as_file, association, events_of, request, store, wait_for
+from schemas.topics import DICOM_SERIES, MAX_EVENT_BYTES
+from tests.integration.dicom_peers import (
+    a_site,
+    as_file,
+    association,
+    events_of,
+    request,
+    store,
+    store_command,
+    wait_for,
+)
 from tests.stack import free_port
 from tests.unit.gateways.dicom.examples import ct_slice, encoded, part10
 
@@ -235,6 +250,53 @@ def test_an_aborted_association_publishes_what_it_had_stored(start, topics, site
         assoc.abort()
     (event,) = wait_for(topics, site, len)
     assert (event.batch_end, event.series.instances) == ("aborted", 2)
+    assert REGISTRY.get_sample_value("sinsok_aborted_associations_total", {"site": site}) == 1
+
+
+@pytest.mark.parametrize("sop_uid", ["1." * 40 + "1", ""])
+def test_a_command_that_no_answer_can_be_given_to_is_logged_with_its_peer(start, topics, site, sop_uid):
+    gateway = start()
+    sent = slices(1)
+    with capture_logs() as logs, association(gateway.port, sent) as assoc:
+        assert store(assoc, sent[0]) == 0x0000
+        (context,) = [cx for cx in assoc.accepted_contexts if cx.abstract_syntax == CTImageStorage]
+        assoc.dul.socket.socket.sendall(store_command(context.context_id, sop_uid))
+        assoc.release()
+        wait_for(topics, site, len)
+    (line,) = [line for line in logs if line["event"].startswith("c-store not answered")]
+    assert (line["peer"], line["calling_ae"], line["length"]) == ("127.0.0.1", "CT1", len(sop_uid))
+    assert REGISTRY.get_sample_value("sinsok_unanswered_instances_total", {"site": site}) == 1
+
+
+def test_an_event_that_no_broker_takes_holds_up_no_other(start, topics, site, tmp_path):
+    (tmp_path / "journal").mkdir()
+    journal = Journal(tmp_path / "journal" / "dicom.sqlite")
+    with journal.transaction():
+        journal.post(DICOM_SERIES.name, Message(b"k", [], bytes(5 * MAX_EVENT_BYTES)), time.time())
+    journal.close()
+    gateway = start()
+    sent = slices(1)
+    with association(gateway.port, sent) as assoc:
+        store(assoc, sent[0])
+    wait_for(topics, site, len)
+    assert gateway.health() == ["1 events that Kafka will never take lie in the journal's table 'rejected'"]
+
+
+def test_a_series_that_cannot_be_published_stops_neither_the_start_nor_another(start, topics, site, tmp_path):
+    sent = slices(1) + slices(1, study="1.2.9", series="1.2.9.1")
+    gateway = start(idle_s=3600, stop_grace_s=0)
+    assoc = request(gateway.port, sent)
+    assert store(assoc, sent[0]) == 0x0000
+    with sqlite3.connect(tmp_path / "journal" / "dicom.sqlite") as db:
+        db.execute("""UPDATE instance SET facts = '{"of": "tomorrow"}'""")
+    db.close()
+    gateway.stop()
+    gateway = start()
+    with association(gateway.port, sent) as assoc:
+        assert store(assoc, sent[1]) == 0x0000
+    (event,) = wait_for(topics, site, len)
+    assert event.study_uid == "1.2.9"
+    assert gateway.health() == ["series of 1 associations cannot be published: see the log"]
 
 
 def test_a_connection_that_breaks_counts_as_aborted(start, topics, site):

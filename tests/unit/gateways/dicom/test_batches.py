@@ -1,10 +1,15 @@
+import sqlite3
+import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
+from structlog.testing import capture_logs
 
+from gateways.dicom import batches
 from gateways.dicom.receiver import Sender
 from schemas.events import BatchEnd, SeriesReceived
-from schemas.identity import study_key
+from schemas.identity import study_key, trace_id
 from schemas.manifest import Manifest
 from tests.unit.gateways.dicom.conftest import Bench
 from tests.unit.gateways.dicom.examples import SENDER, ct_slice, store_request
@@ -140,13 +145,64 @@ def test_what_the_disk_refuses_to_publish_stays_due(bench, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
+    monkeypatch.setattr(batches, "_LONGEST_PAUSE_S", 0.0)
     send(bench, A, 1)
-    monkeypatch.setattr(bench.store, "put", full)
-    bench.batches.end("a", BatchEnd.RELEASED)
+    with monkeypatch.context() as broken:
+        broken.setattr(bench.store, "put", full)
+        bench.batches.end("a", BatchEnd.RELEASED)
     assert series_events(bench) == []
-    monkeypatch.undo()
+    assert bench.batches.due() == {"a"}
     bench.batches.settle()
     assert [event.batch_end for event in series_events(bench)] == ["released"]
+    assert bench.batches.due() == set()
+
+
+def spoil(bench: Bench, series_uid: str) -> None:
+    """Leave a line in the journal as a version of tomorrow may write it."""
+    with sqlite3.connect(bench.store.root / "journal.sqlite") as db:
+        db.execute('UPDATE instance SET facts = \'{"of": "tomorrow"}\' WHERE series_uid = ?', (series_uid,))
+    db.close()
+
+
+def test_a_series_that_cannot_be_published_holds_up_no_other(bench):
+    for series in ("1.2.3.1", "1.2.3.2", "1.2.3.3"):
+        send(bench, A, 1, series=series)
+    send(bench, B, 1, study="1.2.9", series="1.2.9.1")
+    spoil(bench, "1.2.3.2")
+    with capture_logs() as logs:
+        bench.batches.end("a", BatchEnd.RELEASED)
+    bench.batches.end("b", BatchEnd.RELEASED)
+    assert [event.series.series_uid for event in series_events(bench)] == ["1.2.3.1", "1.2.3.3", "1.2.9.1"]
+    assert bench.batches.due() == {"a"}
+    assert bench.batches.complaint() == "series of 1 associations cannot be published: see the log"
+    (line,) = [line for line in logs if line["event"] == "series not published yet"]
+    assert line["trace_id"] == trace_id(study_key("suwon", "1.2.3"))
+    assert bench.journal.touched("a") == [(study_key("suwon", "1.2.3"), "1.2.3.2")]
+
+
+def test_a_series_that_cannot_be_published_does_not_stop_a_restart(bench):
+    send(bench, A, 1)
+    send(bench, B, 1, study="1.2.9", series="1.2.9.1")
+    spoil(bench, "1.2.3.1")
+    restarted = batches.Batches(bench.journal, bench.store)
+    for association in sorted(bench.journal.touching()):
+        restarted.end(association, BatchEnd.RECOVERED)
+    assert [event.series.series_uid for event in series_events(bench)] == ["1.2.9.1"]
+
+
+def test_what_failed_is_left_alone_for_a_while(bench, monkeypatch):
+    send(bench, A, 1)
+    spoil(bench, "1.2.3.1")
+    bench.batches.end("a", BatchEnd.RELEASED)
+    asked: list[str] = []
+    monkeypatch.setattr(bench.journal, "touched", lambda association: asked.append(association) or [])
+    monkeypatch.setattr(batches, "time", SimpleNamespace(monotonic=lambda: now))
+    now = time.monotonic() - 1
+    bench.batches.settle()
+    assert asked == []
+    now += 3600
+    bench.batches.settle()
+    assert asked == ["a"]
 
 
 def test_a_missing_object_leaves_the_manifest_and_is_counted(bench):

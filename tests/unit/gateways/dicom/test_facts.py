@@ -107,6 +107,36 @@ def test_values_that_are_no_numbers_are_left_out(tmp_path):
     assert facts_of(tmp_path, data).planes == ()
 
 
+@pytest.mark.parametrize("place", ["1e308", "-100001", "NaN", "inf"])
+def test_a_place_no_scanner_reaches_is_unknown(tmp_path, place):
+    ds = ct_slice()
+    data = encoded(ds).replace(b"\x0c\x000.0\\0.0\\5.0 ", b"\x0c\x00" + f"0\\0\\{place}".encode().ljust(12))
+    facts = facts_of(tmp_path, data)
+    assert (facts.planes, facts.sop_uid) == ((), "1.2.3.1.1")
+
+
+def test_text_is_cut_to_what_an_event_can_hold(tmp_path):
+    ds = ct_slice(StudyDescription="s" * 5_000_000, SeriesDescription="d" * 70_000, ConvolutionKernel="k" * 300)
+    ds.Modality, ds.BodyPartExamined, ds.ImageType = "M" * 300, "B" * 300, ["t" * 300] * 300
+    facts = facts_of(tmp_path, encoded(ds, implicit=True), META._replace(transfer_syntax=IMPLICIT))
+    assert facts.study_description == "s" * 1024
+    assert facts.series_description == "d" * 1024
+    assert (facts.modality, facts.body_part, facts.kernel) == ("M" * 64, "B" * 64, "k" * 64)
+    assert facts.image_type == ("t" * 64,) * 16
+
+
+def test_no_name_is_left_where_a_text_is_cut(tmp_path):
+    description = facts_of(tmp_path, encoded(ct_slice(StudyDescription="x" * 1020 + " PHANTOM"))).study_description
+    assert description is not None
+    assert "PHA" not in description
+
+
+def test_descriptions_are_left_out_where_the_identifiers_are_endless(tmp_path):
+    ds = ct_slice(StudyDescription="HEAD", PatientID="1 2 3 " * 10_000)
+    facts = facts_of(tmp_path, encoded(ds, implicit=True), META._replace(transfer_syntax=IMPLICIT))
+    assert facts.study_description is None
+
+
 def test_descriptions_lose_the_patient(tmp_path):
     ds = ct_slice(
         SeriesDescription="HEAD for phantom (pid-4711)",

@@ -2,8 +2,10 @@ from math import cos, radians, sin
 from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gateways.dicom.geometry import Plane, geometry
+from gateways.dicom.geometry import FARTHEST_MM, MOST_GAPS, Plane, geometry
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
@@ -147,3 +149,38 @@ def test_another_matrix_among_the_slices_makes_the_stack_not_contiguous():
     found = geometry([*stack(0, 5, 10, 15), plane(20, rows=256)])
     assert found is not None
     assert (found.rows, found.contiguous) == (512, False)
+
+
+def test_a_place_no_scanner_reaches_is_left_out():
+    found = geometry(stack(0, 0.06, 0.12, 0.18, 1e308))
+    assert found is not None
+    assert (found.slices, found.gaps) == (4, ())
+
+
+def test_gaps_too_many_to_list_are_summed_up_in_the_last():
+    holes = 3 * MOST_GAPS
+    places = [z for hole in range(holes + 1) for z in (20 * hole, 20 * hole + 5, 20 * hole + 10)]
+    found = geometry(stack(*places[1:-1], -5, 0, 20 * holes + 10, 20 * holes + 15))
+    assert found is not None
+    assert len(found.gaps) == MOST_GAPS
+    assert sum(gap.missing for gap in found.gaps) == holes
+    assert found.gaps[-1].before_mm == 20 * holes
+
+
+EXTREMES = st.sampled_from([0.0, -0.0, 5e-324, -FARTHEST_MM, FARTHEST_MM, 0.05, 1.0])
+COORDINATE = st.one_of(EXTREMES, st.floats(-FARTHEST_MM, FARTHEST_MM))
+COSINE = st.one_of(EXTREMES, st.floats(allow_nan=False, allow_infinity=False))
+PLANE = st.builds(
+    Plane,
+    position_mm=st.tuples(COORDINATE, COORDINATE, COORDINATE),
+    orientation=st.one_of(st.just(AXIAL), st.tuples(COSINE, COSINE, COSINE, COSINE, COSINE, COSINE)),
+    rows=st.integers(0, 65535),
+    columns=st.just(512),
+    pixel_spacing_mm=st.tuples(COORDINATE, COORDINATE),
+)
+
+
+@given(st.lists(PLANE, max_size=30))
+def test_whatever_planes_there_are_they_are_described(planes):
+    found = geometry(planes)
+    assert found is None or 1 <= found.slices + found.duplicate_positions <= len(planes)

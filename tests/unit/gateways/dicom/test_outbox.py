@@ -1,9 +1,10 @@
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
 from gateways.dicom import outbox
 from gateways.dicom.journal import Journal
@@ -18,6 +19,8 @@ class Broker:
         self.taken: list[bytes] = []
         self.away = False
         self.refusals = 0
+        self.limit = 1000
+        self.poison = b"poison"
         self.connections = 0
 
     def connect(self) -> "FakeProducer":
@@ -31,14 +34,19 @@ class FakeProducer:
         self._queue: list[tuple[bytes, Callable]] = []
 
     def produce(self, topic: str, key: bytes, value: bytes, headers: object, on_delivery: Callable) -> None:
+        if len(value) > self._broker.limit:
+            raise KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
         self._queue.append((value, on_delivery))
 
     def flush(self, timeout: float) -> int:
         if self._broker.away:
             time.sleep(0.01)
             return len(self._queue)
+        poisoned = any(value == self._broker.poison for value, _ in self._queue)  # a batch is refused as a whole
         for value, on_delivery in self._queue:
-            if self._broker.refusals:
+            if poisoned:
+                on_delivery(KafkaError(KafkaError.INVALID_RECORD), None)
+            elif self._broker.refusals:
                 self._broker.refusals -= 1
                 on_delivery(KafkaError(KafkaError._MSG_TIMED_OUT), None)
             else:
@@ -130,3 +138,27 @@ def test_a_stop_with_the_broker_away_ends_and_keeps_the_events(journal, broker, 
     publisher.stop(grace_s=0.05)
     assert not publisher.alive
     assert journal.outbox_state()[0] == 1
+
+
+@pytest.mark.parametrize("never", [b"x" * 1001, b"poison"])
+def test_what_the_broker_will_never_take_is_kept_aside_and_holds_up_nothing(journal, broker, publisher, never):
+    post(journal, b"1", never, b"2")
+    publisher.start()
+    until(lambda: empty(journal))
+    post(journal, b"3")
+    until(lambda: empty(journal))
+    assert broker.taken == [b"1", b"2", b"3"]
+    assert journal.rejected() == 1
+    assert broker.connections == 1
+
+
+def test_what_is_kept_aside_is_kept_whole(journal, tmp_path):
+    post(journal, b"1", b"2")
+    first, _ = journal.outbox(10)
+    journal.reject(first.id, "too large")
+    assert [row.message.value for row in journal.outbox(10)] == [b"2"]
+    with sqlite3.connect(tmp_path / "journal.sqlite") as db:
+        assert db.execute("SELECT topic, key, value, reason FROM rejected").fetchall() == [
+            ("t", b"k", b"1", "too large")
+        ]
+    db.close()

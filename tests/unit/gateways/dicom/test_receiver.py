@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 from pydicom.uid import CTImageStorage
+from structlog.testing import capture_logs
 
 from gateways.dicom.file_meta import FileMeta
 from gateways.dicom.receiver import Status, is_storage
@@ -154,6 +155,18 @@ def test_a_full_disk_refuses_then_goes_on_and_loses_nothing(small_disk):
     assert kept
     assert bench.events()[-1].series.instances == 30
     bench.close()
+
+
+def test_a_fault_nobody_thought_of_refuses_that_object_and_says_so(bench, monkeypatch):
+    def wrong(*_: object) -> None:
+        raise RuntimeError("wrong")
+
+    monkeypatch.setattr(bench.journal, "add", wrong)
+    with capture_logs() as logs:
+        assert bench.receiver.store(store_request(ct_slice())) is Status.OUT_OF_RESOURCES
+    assert "c-store failed" in [line["event"] for line in logs]
+    monkeypatch.undo()
+    assert bench.receiver.store(store_request(ct_slice())) is Status.SUCCESS
 
 
 def test_a_journal_that_cannot_be_written_refuses(bench, monkeypatch):

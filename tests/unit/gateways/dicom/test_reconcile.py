@@ -1,10 +1,12 @@
 import time
 from threading import Event
 
+from structlog.testing import capture_logs
+
 from gateways.dicom.journal import Journal
 from gateways.dicom.reconcile import Reconciliation
 from schemas.events import BatchEnd, SeriesReceived
-from schemas.identity import study_key
+from schemas.identity import study_key, trace_id
 from tests.unit.gateways.dicom.conftest import Bench
 from tests.unit.gateways.dicom.examples import ct_slice, store_request
 
@@ -77,8 +79,11 @@ def test_a_file_with_other_bytes_than_its_name_says_is_not_adopted(bench):
     folder = bench.store.root / "dicom" / "suwon" / KEY
     folder.mkdir(parents=True)
     (folder / ("0" * 64 + ".dcm")).write_bytes(b"something else")
-    reconcile(bench)
+    with capture_logs() as logs:
+        reconcile(bench)
     assert bench.events() == []
+    (line,) = [line for line in logs if line["event"] == "stored object cannot be adopted"]
+    assert (line["study_key"], line["trace_id"]) == (KEY, trace_id(KEY))
 
 
 def test_what_is_newer_than_the_start_is_left_alone(bench):
