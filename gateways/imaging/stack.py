@@ -15,6 +15,10 @@ OFF_GRID: Final = 0.25
 UNEVEN: Final = 0.05
 """From which share of the slice spacing on the reader is told."""
 DRIFT_MM: Final = 0.5
+SAME_SPACING: Final = 0.1
+CHOSEN: Final = 3
+"""A distance between slices that occurs so often in a row was chosen (as gateways/dicom/geometry.py has it)."""
+MOST_PLANES_A_SLICE: Final = 6
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,38 @@ def grid(positions: Sequence[Vector], orientation: Sequence[float], pixel_spacin
         raise Unreadable("a volume needs at least two slices at different positions")
     heights = np.array([position @ normal for position in positions])
     steps = np.diff(heights)
+    fitted = _several_spacings(heights, steps) or _even(heights, steps)
+    if fitted is None:
+        raise Unreadable(f"slices are unevenly spaced ({steps.min():.2f} to {steps.max():.2f} mm): they form no volume")
+    offset = (positions[-1] - positions[0]) / (fitted.heights[-1] / fitted.step)
+    drift = max(
+        float(np.linalg.norm(np.cross(normal, position - positions[0] - offset * height / fitted.step)))
+        for position, height in zip(positions, fitted.heights, strict=True)
+    )
+    cautions = list(fitted.cautions)
+    if drift > DRIFT_MM:
+        cautions.append(f"slices are shifted sideways by up to {drift:.1f} mm against each other")
+    between_rows, between_columns = pixel_spacing
+    affine = np.eye(4)
+    affine[:3, 0] = np.array(orientation[:3]) * between_columns
+    affine[:3, 1] = np.array(orientation[3:]) * between_rows
+    affine[:3, 2] = offset
+    affine[:3, 3] = positions[0]
+    return Grid(fitted.planes, affine, (fitted.step, between_rows, between_columns), tuple(cautions))
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """Planes every ``step`` mm; ``heights`` (mm above the first) are where the slices are taken to stand."""
+
+    planes: tuple[int | None, ...]
+    step: float
+    heights: Vector
+    cautions: tuple[str, ...]
+
+
+def _even(heights: Vector, steps: Vector) -> _Fit | None:
+    """One slice a plane, planes without a slice where some are missing; None where the slices fit no such grid."""
     for step in (float(np.median(steps)), float(steps.min())):
         places = (heights - heights[0]) / step
         # Rounding errors of the step must not add up over a long stack: the step is fitted to all slices.
@@ -75,29 +111,51 @@ def grid(positions: Sequence[Vector], orientation: Sequence[float], pixel_spacin
         if deviation <= OFF_GRID:
             break
     else:
-        raise Unreadable(f"slices are unevenly spaced ({steps.min():.2f} to {steps.max():.2f} mm): they form no volume")
-    missing = int(numbers[-1]) + 1 - len(positions)
-    if missing > len(positions):
-        raise Unreadable(f"more slices are missing ({missing}) than are there ({len(positions)})")
+        return None
+    missing = int(numbers[-1]) + 1 - len(heights)
+    if missing > len(heights):
+        raise Unreadable(f"more slices are missing ({missing}) than are there ({len(heights)})")
     planes: list[int | None] = [None] * (int(numbers[-1]) + 1)
     for index, number in enumerate(numbers):
         planes[int(number)] = index
     cautions = []
     if missing:
-        cautions.append(f"{missing} of {len(planes)} slices are missing: nothing was measured there")
+        cautions.append(_missing(missing, len(planes)))
     if deviation > UNEVEN:
         cautions.append(f"slice spacing is uneven, up to {deviation * step:.1f} mm off its place")
-    offset = (positions[-1] - positions[0]) / float(numbers[-1])
-    drift = max(
-        float(np.linalg.norm(np.cross(normal, position - positions[0] - offset * number)))
-        for position, number in zip(positions, numbers, strict=True)
-    )
-    if drift > DRIFT_MM:
-        cautions.append(f"slices are shifted sideways by up to {drift:.1f} mm against each other")
-    between_rows, between_columns = pixel_spacing
-    affine = np.eye(4)
-    affine[:3, 0] = np.array(orientation[:3]) * between_columns
-    affine[:3, 1] = np.array(orientation[3:]) * between_rows
-    affine[:3, 2] = offset
-    affine[:3, 3] = positions[0]
-    return Grid(tuple(planes), affine, (step, between_rows, between_columns), tuple(cautions))
+    return _Fit(tuple(planes), step, numbers * step, tuple(cautions))
+
+
+def _several_spacings(heights: Vector, steps: Vector) -> _Fit | None:
+    """Planes at the finest spacing, each showing the slice nearest to it, for stacks of more than one slice spacing.
+
+    Head CTs are taken thin at the skull base and thick above. A thick slice stands on as many planes as it is thick, so
+    that volumes add up. None for a stack of one spacing, or of distances nobody chose.
+    """
+    runs: list[list[float]] = []
+    for step in steps:
+        if runs and abs(step - runs[-1][0]) <= SAME_SPACING * runs[-1][0]:
+            runs[-1].append(float(step))
+        else:
+            runs.append([float(step)])
+    chosen = [run[0] for run in runs if len(run) >= CHOSEN]
+    if not chosen or max(chosen) <= (1 + SAME_SPACING) * min(chosen):
+        return None
+    finest, widest = min(chosen), max(chosen)
+    odd = [step for step in steps if step < (1 - SAME_SPACING) * finest]
+    count = round(float(heights[-1] - heights[0]) / finest) + 1
+    if odd or count > MOST_PLANES_A_SLICE * len(heights):
+        return None
+    step = float(heights[-1] - heights[0]) / (count - 1)
+    above = heights - heights[0]
+    distances = np.abs(above[None, :] - (np.arange(count) * step)[:, None])
+    near = distances.min(axis=1) <= 0.5 * (1 + SAME_SPACING) * widest + 0.5 * step
+    planes = tuple(int(index) if close else None for index, close in zip(distances.argmin(axis=1), near, strict=True))
+    cautions = [f"slices {finest:.2f} to {widest:.2f} mm apart: thick ones stand on several planes"]
+    if missing := planes.count(None):
+        cautions.append(_missing(missing, count))
+    return _Fit(planes, step, above, tuple(cautions))
+
+
+def _missing(missing: int, count: int) -> str:
+    return f"{missing} of {count} slices are missing: nothing was measured there"
