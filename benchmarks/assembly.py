@@ -7,8 +7,12 @@ Three kinds of workers read the same events from the same broker in the same run
 ``aiokafka`` a bare loop: consume, json.loads, produce (awaited in batches), no state
 
 CPU seconds are those the worker processes used (user and system), counted from their first event on, so that other work
-on the machine disturbs them little. Then: how long a worker takes to recover its table with many finished studies
-behind it.
+on the machine disturbs them little. All three have the settings of our application; ``faust`` has the consumer and the
+producer that Faust comes with, not ours.
+
+Then: how long a worker takes to start and recover its table with many finished studies behind it: right after all were
+written at once, which no hospital does, and when the broker's log cleaner has been over them twice, once for the rows
+and once, a minute later, for what says that they are gone. New studies set it off, so some are finished in between.
 
     python benchmarks/assembly.py [--events 6000] [--finished 200000]
 """
@@ -48,6 +52,15 @@ from streams.site import Completeness, SiteRules, Sites  # noqa: E402
 from tests.stack import Kafka  # noqa: E402
 
 KINDS = ("faust", "ours", "aiokafka")
+
+CLEANING_S = 30
+"""Until the log cleaner has been over what was written: twice ``log.cleaner.backoff.ms`` of the broker."""
+
+TOMBSTONES_S = 60
+"""How long a changelog keeps what says that a study is gone (``delete.retention.ms``)."""
+
+TRAFFIC = 12_000
+"""Studies that fill a segment of each partition of the changelog anew."""
 
 
 def batch(number: int) -> SeriesReceived:
@@ -151,10 +164,13 @@ def run_ours(bootstrap: str, group: str, folder: Path) -> int:
 
 
 def run_faust(bootstrap: str, group: str, folder: Path) -> int:
+    from faust.transport.drivers.aiokafka import Transport
+
     from streams.faust_app import RAW, Slot, Worker, new_app
 
     settings = StreamSettings(bootstrap_servers=bootstrap, datadir=folder)
     app = new_app(group, Slot(group, folder).instance, settings)
+    app.transport = Transport(app.conf.broker_consumer, app)
     table = app.Table("studies", partitions=DICOM_SERIES.partitions, key_type=bytes, value_type=bytes)
     out = app.topic(STUDIES.name, **RAW)
     meter = Meter(folder / "meter")
@@ -314,13 +330,20 @@ def compare(options: argparse.Namespace, bootstrap: str, scratch: Path) -> None:
             share = rates[kind] / rates["faust"]
             print(f"{processes:>8} {kind:>9} {rates[kind]:>13.0f} {used:>7.1f} {share:>9.2f}", flush=True)
     print(f"\nrecovery: seconds from start to ready, {options.finished} studies finished before", flush=True)
-    for count in (0, options.finished):
-        group = f"bench-finished-{uuid4().hex[:8]}"
+    group = f"bench-finished-{uuid4().hex[:8]}"
+    waited = 0
+    for label, count, pause in (
+        ("none", 0, 0),
+        ("just finished", options.finished, 0),
+        ("rows cleaned", 0, CLEANING_S),
+        ("cleaned", TRAFFIC, TOMBSTONES_S + CLEANING_S),
+    ):
+        time.sleep(max(0, pause - CLEANING_S))
         finish_studies(bootstrap, group, count)
-        for pause in (0, 30) if count else (0,):
-            time.sleep(pause)
-            seconds = time_to_ready(bootstrap, group, scratch / f"{group}-{pause}")
-            print(f"{count:>8} studies, {pause:>3} s for compaction: {seconds:6.2f} s", flush=True)
+        time.sleep(min(pause, CLEANING_S))
+        waited += pause
+        seconds = time_to_ready(bootstrap, group, scratch / f"{group}-{label}")
+        print(f"{label:>14}, {waited:>3} s of pauses for the cleaner: {seconds:6.2f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Names that are the same wherever and whenever they are computed: a replay finds what the first run wrote."""
 
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 from uuid import UUID, uuid5
@@ -8,6 +9,7 @@ NAMESPACE: Final = UUID("6f0d6b1e-5a39-5c2b-9d0e-3a7f6c1b8e24")
 """The UUID namespace (RFC 9562, version 5) of every identifier made here."""
 
 
+@lru_cache(maxsize=10_000)
 def study_key(site: str, study_uid: str) -> str:
     """Key of a study on every topic: lowercase hex of sha256 over ``site``, a vertical bar and StudyInstanceUID.
 
@@ -26,6 +28,7 @@ def trace_parent(key: str, event_id: UUID) -> str:
     return f"00-{trace_id(key)}-{event_id.hex[:16]}-01"
 
 
+@lru_cache(maxsize=10_000)
 def trace_id(key: str) -> str:
     """The trace id of a study key: 32 hex digits."""
     return sha256(f"trace|{key}".encode()).hexdigest()[:32]

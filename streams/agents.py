@@ -60,6 +60,7 @@ class Agent:
         self.settings = settings
         self.waits: dict[Partition, tuple[float, str]] = {}
         """Partitions whose event waits for something that is away: since when (monotonic), and for what."""
+        self._seconds = metrics.SECONDS.labels(name)
         self._backoff = Backoff(settings.retry_first_s, settings.retry_cap_s)
         source = app.topic(*(topic.name for topic in reads), **RAW)
         app.agent(source, name=name, concurrency=1, isolated_partitions=isolated)(self._consume)
@@ -116,7 +117,7 @@ class Agent:
         if sent is None:
             return
         seconds = time.perf_counter() - started
-        metrics.SECONDS.labels(self.name).observe(seconds)
+        self._seconds.observe(seconds)
         metrics.EVENTS.labels(self.name, event.TYPE).inc()
         for out in sent:
             metrics.count(out)

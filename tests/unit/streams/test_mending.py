@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.producer.message_accumulator import MessageAccumulator
 from faust.types import TP
 
 from streams import mending
@@ -122,3 +123,34 @@ def test_streams_are_sought_before_they_may_be_fetched() -> None:
     app.rebalancing_count = 3
     asyncio.run(recovery._seek_then_resume(4))
     assert order == [], "another rebalance has begun: its own recovery opens the flow"
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_what_lingers_travels_with_what_is_ready(full: bool) -> None:
+    change, output, muted = TP("changelog", 0), TP("output", 0), TP("output", 1)
+
+    async def drained() -> set[TP]:
+        cluster = SimpleNamespace(leader_for_partition=lambda tp: 1)
+        plain = MessageAccumulator(cluster, 1000, 0, 30, linger_ms=60_000)
+        accumulator = mending.Accumulator.instead_of(plain)
+        for tp in (change, output, muted):
+            await accumulator.add_message(tp, b"key", b"value", 30)
+        if full:
+            accumulator._batches[output][0]._builder.close()
+        nodes, _ = accumulator.drain_by_nodes(ignore_nodes=set(), muted_partitions={muted})
+        accumulator.fail_all(ConnectionError())
+        return set(nodes.get(1, {}))
+
+    assert asyncio.run(drained()) == ({change, output} if full else set())
+
+
+def test_the_producer_of_a_worker_is_mended() -> None:
+    async def accumulators() -> tuple[Any, Any]:
+        producer = mending.KafkaProducer(linger_ms=5)
+        await producer.stop()
+        return producer._message_accumulator, producer._sender._message_accumulator
+
+    kept, sent_from = asyncio.run(accumulators())
+    assert kept is sent_from
+    assert isinstance(kept, mending.Accumulator)
+    assert kept._linger_time == 0.005
