@@ -44,8 +44,10 @@ class FileStore:
         try:
             data = path.read_bytes()
         except FileNotFoundError:
-            # Gone from a store that is there: waiting for it would hold up every study behind it.
-            failure = Unreadable if self.root.is_dir() else Unavailable
+            # Gone from a store that is there: waiting for it would hold up every study behind it. An empty folder is a
+            # store that is not mounted.
+            there = path.parent.is_dir() or (self.root / "journal").is_dir()
+            failure = Unreadable if there else Unavailable
             raise failure(f"object {ref.uri}: not there") from None
         except OSError as error:
             raise Unavailable(f"object {ref.uri}: {error.strerror}") from error

@@ -60,6 +60,10 @@ class Agent:
         self.settings = settings
         self.waits: dict[Partition, tuple[float, str]] = {}
         """Partitions whose event waits for something that is away: since when (monotonic), and for what."""
+        self.busy: set[Partition] = set()
+        """Partitions whose event is being handled."""
+        self.finished_at = time.monotonic()
+        """When an event of any partition was last brought to its end."""
         self._seconds = metrics.SECONDS.labels(name)
         self._backoff = Backoff(settings.retry_first_s, settings.retry_cap_s)
         source = app.topic(*(topic.name for topic in reads), **RAW)
@@ -76,6 +80,10 @@ class Agent:
 
     async def _assigned(self, _app: Any, assigned: Collection[Any], **_: Any) -> None:
         log.info("partitions assigned", hop=self.name, partitions=len(assigned))
+
+    def when_buried(self, event: Event) -> Sequence[Event]:
+        """Events that say that nothing came of an event."""
+        return ()
 
     def steady(self) -> bool:
         """Events flow: no rebalance is on, all tables are recovered, and nobody stops the app."""
@@ -110,17 +118,18 @@ class Agent:
             await self._bury(message, error, attempts=1, first_failure=datetime.now(UTC))
             return
         partition = Partition(message.topic, message.partition)
+        self.busy.add(partition)
         try:
             sent = await self._persist(message, event, partition)
+            self.finished_at = time.monotonic()
         finally:
+            self.busy.discard(partition)
             self.waits.pop(partition, None)
         if sent is None:
             return
         seconds = time.perf_counter() - started
         self._seconds.observe(seconds)
         metrics.EVENTS.labels(self.name, event.TYPE).inc()
-        for out in sent:
-            metrics.count(out)
         log.info(
             "event handled",
             hop=self.name,
@@ -161,7 +170,8 @@ class Agent:
                 attempts += 1
                 first_failure = first_failure or datetime.now(UTC)
                 if attempts >= self.settings.attempts or isinstance(error, Unreadable | TooLargeError):
-                    await self._bury(message, error, attempts, first_failure)
+                    await self.send(self.when_buried(event), partition)
+                    await self._bury(message, error, attempts, first_failure, event)
                     return None
                 metrics.RETRIES.labels(self.name, type(error).__name__).inc()
             await self._pause(pause)
@@ -170,6 +180,8 @@ class Agent:
     async def send(self, events: Sequence[Event], partition: Partition) -> None:
         """Send events and return when the broker has them."""
         await self._deliver([_outgoing(event) for event in events], partition)
+        for event in events:
+            metrics.count(event)
 
     async def _deliver(self, records: Sequence[Outgoing], partition: Partition) -> None:
         """Send records, for as long as it takes. Raises :class:`TooLargeError`, :class:`Interrupted`."""
@@ -184,7 +196,9 @@ class Agent:
             else:
                 break
 
-    async def _bury(self, message: Any, error: Exception, attempts: int, first_failure: datetime) -> None:
+    async def _bury(
+        self, message: Any, error: Exception, attempts: int, first_failure: datetime, event: Event | None = None
+    ) -> None:
         """Send a message to the dead letters as it came.
 
         Kafka allows a record with neither key nor value, aiokafka does not send one: its value becomes empty.
@@ -212,6 +226,7 @@ class Agent:
             error=obituary.error,
             detail=obituary.message,
             attempts=attempts,
+            trace_id=trace_id(event.key) if event else None,
         )
 
     async def _pause(self, seconds: float) -> None:
@@ -239,6 +254,10 @@ class StatelessAgent(Agent):
     def while_waiting(self, event: Event, error: Unavailable) -> Sequence[Event]:
         """What the hop says while it waits."""
         return self._hop.waiting(event, error)
+
+    def when_buried(self, event: Event) -> Sequence[Event]:
+        """What the hop says of an event that it could not handle."""
+        return self._hop.failed(event)
 
 
 class StatefulAgent(Agent):

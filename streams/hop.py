@@ -50,13 +50,16 @@ class Gateway:
 class StatelessHop:
     """Parallel over partitions. ``handle`` may raise :class:`Unavailable`; it is then called again, with backoff.
 
-    ``waiting`` gives the events that make a long wait visible, once, before the hop goes on trying.
+    ``waiting`` gives the events that make a long wait visible, once, before the hop goes on trying. ``failed`` gives
+    those that say that nothing will come of an event which is about to become a dead letter.
     """
 
     name: str
     reads: tuple[Topic, ...]
     handle: Callable[[Event], Awaitable[Sequence[Event]]]
     waiting: Callable[[Event, Unavailable], Sequence[Event]]
+    failed: Callable[[Event], Sequence[Event]]
+    writes: tuple[Topic, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class StatefulHop(Generic[S]):
     table: str
     state: type[S]
     decide: Callable[[Event, S | None], Step[S]]
+    writes: tuple[Topic, ...] = ()
 
 
 Hop = Gateway | StatelessHop | StatefulHop[Any]

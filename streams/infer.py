@@ -35,10 +35,19 @@ async def infer(sites: Sites, inference: Inference, event: Event) -> tuple[Study
 
 def waiting(event: Event, error: Unavailable) -> tuple[StudyTriaged, ...]:
     """What to tell everybody while the models are away: the AI did not run. The true result supersedes it."""
+    return _unread(event, "not read yet", f"AI did not run yet: {error}")
+
+
+def failed(event: Event) -> tuple[StudyTriaged, ...]:
+    """What to tell everybody when a fault of ours keeps a study from being read."""
+    return _unread(event, "not read", "AI failed on this study; the operator finds it in the dead letters")
+
+
+def _unread(event: Event, why: str, reason: str) -> tuple[StudyTriaged, ...]:
     if not isinstance(event, StudyAssembled):
         return ()
-    decisions = [SeriesDecision(series_uid=one.series_uid, model=None, reason="not read yet") for one in event.series]
-    return (_triaged(event, decisions, Outcome.FAILED, f"AI did not run yet: {error}", Priority.ROUTINE, (), None),)
+    decisions = [SeriesDecision(series_uid=one.series_uid, model=None, reason=why) for one in event.series]
+    return (_triaged(event, decisions, Outcome.FAILED, reason, Priority.ROUTINE, (), None),)
 
 
 async def _decide(sites: Sites, inference: Inference, study: StudyAssembled, series: Series) -> SeriesDecision:

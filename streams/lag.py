@@ -42,7 +42,7 @@ class GroupLag:
         if committed.error is not None:
             raise KafkaException(committed.error)
         start, end = self._client.get_watermark_offsets(committed, timeout=self._timeout_s)
-        # What was deleted before the group came to it is not lag; neither is a partition nobody has committed to yet.
+        # What was deleted before the group came to it is not lag. Where nobody has committed yet, all there is is.
         return Position(max(committed.offset, start), end)
 
     def close(self) -> None:

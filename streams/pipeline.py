@@ -14,20 +14,22 @@ Time comes to the stateful hops as ``triage.deadlines``; what no hop can handle 
 
 from functools import partial
 
-from schemas.topics import DEADLINES, DICOM_SERIES, RESULTS, STUDIES
+from schemas.topics import DEADLINES, DICOM_SERIES, RESULTS, STUDIES, alerts
 from streams.alert import StudyAlert, alert
 from streams.assemble import OpenStudy, assemble
 from streams.hop import Gateway, Hop, StatefulHop, StatelessHop
-from streams.infer import infer, waiting
+from streams.infer import failed, infer, waiting
 from streams.ports import Inference
 from streams.site import Sites
 
 
 def pipeline(sites: Sites, inference: Inference) -> tuple[Hop, ...]:
     """The hops in the order a study passes them."""
+    notifications = tuple(alerts(site) for site in sites.names)
+    decide_complete, decide_urgent = partial(assemble, sites), partial(alert, sites)
     return (
-        Gateway("receive", writes=DICOM_SERIES),
-        StatefulHop("assemble", (DICOM_SERIES, DEADLINES), "studies", OpenStudy, partial(assemble, sites)),
-        StatelessHop("infer", (STUDIES,), partial(infer, sites, inference), waiting),
-        StatefulHop("alert", (RESULTS, DEADLINES), "alerts", StudyAlert, partial(alert, sites)),
+        Gateway("receive", DICOM_SERIES),
+        StatefulHop("assemble", (DICOM_SERIES, DEADLINES), "studies", OpenStudy, decide_complete, (STUDIES, DEADLINES)),
+        StatelessHop("infer", (STUDIES,), partial(infer, sites, inference), waiting, failed, (RESULTS,)),
+        StatefulHop("alert", (RESULTS, DEADLINES), "alerts", StudyAlert, decide_urgent, (*notifications, DEADLINES)),
     )

@@ -40,6 +40,11 @@ class Sites:
         self._rules = dict(rules)
         self._unknown = SiteRules()
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The sites, in alphabetical order."""
+        return tuple(sorted(self._rules))
+
     def of(self, site: str) -> SiteRules:
         """The rules of a site."""
         return self._rules.get(site, self._unknown)

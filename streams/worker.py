@@ -48,7 +48,7 @@ class HopWorker:
             log.error(str(error), hop=self.hop.name)
             return 1
         worker = Worker(self.app, self.settings.grace_s)
-        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+        threading.Thread(target=self._guarded_watch, name="watchdog", daemon=True).start()
         return worker.run()
 
     def health(self) -> list[str]:
@@ -61,10 +61,18 @@ class HopWorker:
         ready = [] if self.app.tables.actives_ready and not self.app.in_recovery else ["tables are not recovered"]
         return [*self._complaints, *ready, *waits]
 
+    def _guarded_watch(self) -> None:
+        try:
+            self._watch()
+        except Exception:  # the edge of the thread: a worker that nobody watches must not go on
+            log.exception("the watchdog failed", hop=self.hop.name)
+            os._exit(1)
+
     def _watch(self) -> None:
         """Read lag, and end the process when commits stand still while events wait: the supervisor starts it again."""
         group = GroupLag(self.settings.bootstrap_servers, app_id(self.hop.name))
-        watchdog = Watchdog(self.settings.stalled_after_s)
+        # It complains long before the end, so that a person may look first.
+        watchdog = Watchdog(self.settings.stalled_after_s / 3)
         steady_at = time.monotonic()
         while True:
             time.sleep(self.settings.watch_s)
@@ -78,12 +86,12 @@ class HopWorker:
             for topic in self._watched:
                 lag = sum(position.lag for partition, position in positions.items() if partition.topic == topic)
                 metrics.LAG.labels(self.hop.name, topic).set(lag)
-            stuck = watchdog.look(time.monotonic(), positions, set(self.agent.waits))
+            stuck = watchdog.look(time.monotonic(), positions, self._excused())
             self._complaints = [
                 f"{partition.topic}/{partition.number} has stood still for {seconds:.0f} s with events waiting"
                 for partition, seconds in stuck.items()
             ]
-            if stuck:
+            if any(seconds >= self.settings.stalled_after_s for seconds in stuck.values()):
                 log.error("commits stand still while events wait", hop=self.hop.name, partitions=self._complaints)
                 os._exit(1)
             if self.agent.steady():
@@ -92,6 +100,11 @@ class HopWorker:
                 log.error("neither assignment nor recovery comes to an end", hop=self.hop.name)
                 os._exit(1)
 
+    def _excused(self) -> set[Partition]:
+        """Partitions that wait for something known: a port, or their turn while the process gets on with others."""
+        gets_on = time.monotonic() - self.agent.finished_at < self.settings.stalled_after_s
+        return set(self.agent.waits) | (set(self.agent.busy) if gets_on else set())
+
     def _assigned(self) -> list[Partition]:
         if not self.agent.steady():
             return []
@@ -99,9 +112,9 @@ class HopWorker:
 
 
 def topics_of(hop: StatelessHop | StatefulHop[Any]) -> tuple[Topic, ...]:
-    """Every topic a hop needs before it starts, its changelog among them."""
+    """Every topic a hop needs before it starts: those it reads and writes, and its changelog."""
     state = (changelog(app_id(hop.name), hop.table),) if isinstance(hop, StatefulHop) else ()
-    return (*hop.reads, *state)
+    return (*hop.reads, *hop.writes, *state)
 
 
 def run(

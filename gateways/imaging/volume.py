@@ -117,6 +117,9 @@ def _decode(instance: Instance, content: bytes) -> Iterator[_Slice]:
         described = frames(ds)
     except (InvalidDicomError, EOFError, ValueError, TypeError, AttributeError, KeyError, NotImplementedError) as error:
         raise Unreadable(f"an instance cannot be parsed: {type(error).__name__}") from error
+    size = int(ds.get("Rows") or 0) * int(ds.get("Columns") or 0) * len(described)
+    if size > MAX_VOXELS:  # before decoding: a small compressed object may claim any size
+        raise Unreadable(f"an instance has more than {MAX_VOXELS} voxels")
     values = stored_values(ds)
     if len(values) != len(described):
         raise Unreadable(f"an instance describes {len(described)} frames and holds {len(values)}")

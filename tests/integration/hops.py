@@ -85,7 +85,7 @@ def echo(site: str, away: Path) -> StatelessHop:
         assert isinstance(event, StudyAssembled)
         return (answer(event, event.revision, f"waiting: {error}"),)
 
-    return StatelessHop(f"echo-{site}", (STUDIES,), handle, waiting)
+    return StatelessHop(f"echo-{site}", (STUDIES,), handle, waiting, lambda _: ())
 
 
 class Collected(StudyState):

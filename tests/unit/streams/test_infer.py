@@ -4,7 +4,7 @@ import pytest
 
 from schemas.events import ClosingReason, Outcome, Priority, Series, StudyAssembled, StudyTriaged
 from schemas.failures import Unavailable, Unreadable
-from streams.infer import infer, waiting
+from streams.infer import failed, infer, waiting
 from tests.unit.streams.examples import PROVENANCE, SITES, STUDY, FakeInference, at, finding, received, series
 
 
@@ -73,6 +73,14 @@ def test_waiting_is_visible_and_superseded_by_the_result() -> None:
     assert (told.outcome, told.priority) == (Outcome.FAILED, Priority.ROUTINE)
     assert "AI did not run" in told.reason
     assert told.event_id != result.event_id
+
+
+def test_a_study_that_becomes_a_dead_letter_has_a_result_all_the_same() -> None:
+    [told] = failed(assembled(series()))
+    assert told.outcome is Outcome.FAILED
+    assert told.final
+    assert "dead letters" in told.reason
+    assert failed(received()) == ()
 
 
 def test_the_same_answer_gives_the_same_event_id_and_another_model_another() -> None:
