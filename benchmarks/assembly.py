@@ -41,8 +41,9 @@ sys.path.insert(0, str(CHECKOUT))
 from confluent_kafka import Producer  # noqa: E402
 from confluent_kafka.admin import AdminClient, NewTopic  # noqa: E402
 
+from schemas.base import Event, ObjectRef  # noqa: E402
 from schemas.envelope import encode  # noqa: E402
-from schemas.events import BatchEnd, Event, Geometry, ObjectRef, Series, SeriesReceived  # noqa: E402
+from schemas.events import BatchEnd, Geometry, Series, SeriesReceived  # noqa: E402
 from schemas.topics import DEAD_LETTERS, DEADLINES, DICOM_SERIES, STUDIES, Topic, changelog  # noqa: E402
 from streams.assemble import OpenStudy, assemble  # noqa: E402
 from streams.hop import StatefulHop, Step  # noqa: E402

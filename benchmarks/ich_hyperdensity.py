@@ -21,7 +21,7 @@ from pydicom.dataset import Dataset
 from scipy import ndimage
 
 from gateways.imaging.volume import Volume, load_volume
-from schemas.events import ObjectRef
+from schemas.base import ObjectRef
 from schemas.manifest import Instance, Manifest
 from sinsok.phantom import Case, build
 

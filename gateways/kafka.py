@@ -12,8 +12,8 @@ from typing import Any, Final, Literal
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
+from schemas.base import Event
 from schemas.envelope import Headers, encode
-from schemas.events import Event
 from schemas.failures import Unavailable
 from schemas.topics import MAX_EVENT_BYTES
 

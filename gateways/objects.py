@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
-from schemas.events import ObjectRef
+from schemas.base import ObjectRef
 from schemas.failures import Unavailable, Unreadable
 
 

@@ -5,8 +5,9 @@ Messages follow the CloudEvents 1.0 Kafka binding (binary mode) and the AsyncAPI
 
 from typing import Any, Final, Literal, NamedTuple
 
+from schemas.base import Event
 from schemas.envelope import EVENT_TYPES
-from schemas.events import AlertEvent, Event
+from schemas.events import AlertEvent
 from schemas.json_schema import definitions, name_of
 from schemas.topics import DEAD_LETTERS, DEADLINES, DICOM_SERIES, RESULTS, STUDIES, Topic, alerts
 

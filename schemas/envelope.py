@@ -5,17 +5,15 @@ from typing import Final, NamedTuple
 
 from pydantic import ValidationError
 
+from schemas.base import Event, Record, StudyEvent
 from schemas.codes import Code
 from schemas.events import (
     AlertRaised,
     AlertWithdrawn,
     DeadlinePassed,
-    Event,
     InstanceQuarantined,
-    Record,
     SeriesReceived,
     StudyAssembled,
-    StudyEvent,
     StudyTriaged,
 )
 from schemas.identity import study_key, trace_parent

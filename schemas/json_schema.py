@@ -6,8 +6,8 @@ from typing import Any, Final, Literal
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
 
+from schemas.base import Event
 from schemas.envelope import EVENT_TYPES
-from schemas.events import Event
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 MODE: Final[Literal["serialization"]] = "serialization"

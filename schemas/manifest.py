@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from schemas.events import ObjectRef, Record, Site, Uid
+from schemas.base import ObjectRef, Record, Site, Uid
 
 
 class Instance(Record):

@@ -9,8 +9,8 @@ from typing import Annotated, Final, NamedTuple
 
 from pydantic import Field, TypeAdapter
 
+from schemas.base import Digest, Record
 from schemas.codes import Code
-from schemas.events import Digest, Record
 
 
 class Contract(StrEnum):

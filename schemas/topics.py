@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from schemas.base import Event
 from schemas.events import (
     AlertEvent,
     AlertRaised,
     AlertWithdrawn,
     DeadlinePassed,
-    Event,
     InstanceQuarantined,
     SeriesReceived,
     StudyAssembled,

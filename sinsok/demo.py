@@ -8,17 +8,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gateways import kafka
+from schemas.base import Event, ObjectRef, StudyEvent
 from schemas.envelope import NotAnEvent, decode
-from schemas.events import (
-    AlertRaised,
-    Event,
-    ObjectRef,
-    Outcome,
-    SeriesReceived,
-    StudyAssembled,
-    StudyEvent,
-    StudyTriaged,
-)
+from schemas.events import AlertRaised, Outcome, SeriesReceived, StudyAssembled, StudyTriaged
 from schemas.failures import Unavailable
 from sinsok.errors import UserError
 

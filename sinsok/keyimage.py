@@ -8,7 +8,8 @@ import numpy as np
 from gateways.imaging.picture import key_image
 from gateways.imaging.volume import load_volume
 from gateways.objects import FileStore
-from schemas.events import Finding, ObjectRef, StudyTriaged
+from schemas.base import ObjectRef
+from schemas.events import Finding, StudyTriaged
 from schemas.manifest import Manifest
 from sinsok.settings import Settings
 

@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from gateways.dicom.settings import DicomGatewaySettings, SiteAccess
 from gateways.inference.settings import TritonSettings
-from schemas.events import Site
+from schemas.base import Site
 from sinsok.errors import UsageError
 from streams.policy import AlertPolicy
 from streams.route import Route

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateways.kafka import Record
+from schemas.base import Event
 from schemas.envelope import decode
-from schemas.events import Event
 from schemas.topics import DEAD_LETTERS, DEADLINES, DICOM_SERIES, RESULTS, STUDIES
 from streams.dead_letters import Obituary, read_obituary
 

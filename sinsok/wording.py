@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 
+from schemas.base import Event
 from schemas.events import (
     AlertRaised,
     AlertWithdrawn,
     DeadlinePassed,
-    Event,
     Finding,
     InstanceQuarantined,
     Series,

@@ -18,8 +18,9 @@ from typing import Any, NoReturn
 import faust
 import structlog
 
+from schemas.base import Event
 from schemas.envelope import NotAnEvent, decode, encode
-from schemas.events import DeadlinePassed, Event
+from schemas.events import DeadlinePassed
 from schemas.failures import Unavailable, Unreadable
 from schemas.identity import trace_id
 from schemas.topics import DEAD_LETTERS, DEADLINES, Topic, changelog, topic_of

@@ -7,15 +7,8 @@ looked and the finding is gone. That the AI failed later takes nothing back.
 from datetime import timedelta
 from uuid import UUID
 
-from schemas.events import (
-    AlertRaised,
-    AlertWithdrawn,
-    DeadlinePassed,
-    Event,
-    Outcome,
-    Priority,
-    StudyTriaged,
-)
+from schemas.base import Event
+from schemas.events import AlertRaised, AlertWithdrawn, DeadlinePassed, Outcome, Priority, StudyTriaged
 from schemas.identity import derived_id
 from streams.hop import Step, StudyState
 from streams.policy import judge

@@ -10,19 +10,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from schemas.events import (
-    BatchEnd,
-    ClosingReason,
-    DeadlinePassed,
-    Event,
-    Evidence,
-    Record,
-    Series,
-    SeriesReceived,
-    StudyAssembled,
-    Uid,
-    Utc,
-)
+from schemas.base import Event, Record, Uid, Utc
+from schemas.events import BatchEnd, ClosingReason, DeadlinePassed, Evidence, Series, SeriesReceived, StudyAssembled
 from streams.hop import Step, StudyState
 from streams.route import route
 from streams.site import Sites

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from schemas.events import Event, Record, Site, Uid, Utc
+from schemas.base import Event, Record, Site, Uid, Utc
 from schemas.failures import Unavailable
 from schemas.topics import Topic
 

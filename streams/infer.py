@@ -3,8 +3,8 @@
 A series that could not be read makes the study ``failed``, never ``no_findings``: silence must not look like health.
 """
 
+from schemas.base import Event
 from schemas.events import (
-    Event,
     Finding,
     Outcome,
     Priority,

@@ -4,7 +4,8 @@ import time
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from schemas.events import AlertRaised, AlertWithdrawn, Event, StudyAssembled, StudyTriaged
+from schemas.base import Event
+from schemas.events import AlertRaised, AlertWithdrawn, StudyAssembled, StudyTriaged
 
 EVENTS = Counter("sinsok_hop_events", "Events a hop took to their end", ["hop", "type"])
 SECONDS = Histogram(

@@ -5,7 +5,8 @@ from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
-from schemas.events import Finding, Priority, Record
+from schemas.base import Record
+from schemas.events import Finding, Priority
 
 
 class Rule(Record):

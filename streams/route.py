@@ -8,7 +8,8 @@ from typing import Final, NamedTuple
 
 from pydantic import Field, field_validator
 
-from schemas.events import Record, Series
+from schemas.base import Record
+from schemas.events import Series
 
 SECONDARY_CAPTURE: Final = "1.2.840.10008.5.1.4.1.1.7"
 """Secondary Capture Image Storage, and the prefix of its multi-frame kinds (DICOM PS3.4, B.5)."""

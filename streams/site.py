@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from schemas.events import Record
+from schemas.base import Record
 from streams.policy import AlertPolicy
 from streams.route import Route
 

@@ -3,8 +3,9 @@
 from datetime import UTC, datetime
 from hashlib import sha256
 
+from schemas.base import ObjectRef
 from schemas.codes import INTRACRANIAL_HEMORRHAGE
-from schemas.events import Finding, ObjectRef, Provenance, Reading, Series
+from schemas.events import Finding, Provenance, Reading, Series
 from schemas.failures import PortFailure, Unreadable
 from schemas.models import Contract, ModelClass, ModelIdentity
 

@@ -19,8 +19,9 @@ import structlog
 from gateways.dicom.geometry import geometry
 from gateways.dicom.journal import Batch, Journal, StoredInstance
 from gateways.objects import FileStore
+from schemas.base import ObjectRef, utc
 from schemas.envelope import encode
-from schemas.events import BatchEnd, ObjectRef, Series, SeriesReceived, utc
+from schemas.events import BatchEnd, Series, SeriesReceived
 from schemas.identity import trace_id
 from schemas.manifest import Instance, Manifest
 from schemas.topics import DICOM_SERIES

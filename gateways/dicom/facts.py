@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 from gateways.dicom.file_meta import DEFLATED, EXPLICIT_LITTLE, FileMeta, file_head, pixel_data_at
 from gateways.dicom.geometry import FARTHEST_MM, Plane
 from gateways.dicom.redaction import redact
-from schemas.events import Record
+from schemas.base import Record
 
 _IDENTIFIERS: Final = (
     "PatientName",

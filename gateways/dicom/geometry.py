@@ -14,7 +14,8 @@ from math import acos, degrees, isfinite, sqrt
 from statistics import median, median_low
 from typing import Final
 
-from schemas.events import Gap, Geometry, Record
+from schemas.base import Record
+from schemas.events import Gap, Geometry
 
 FARTHEST_MM: Final = 1e5
 """What lies farther from the origin than 100 m was not measured by a scanner."""

@@ -32,8 +32,9 @@ from gateways.dicom.file_meta import FileMeta, file_head
 from gateways.dicom.journal import Journal, StoredInstance
 from gateways.dicom.settings import DicomGatewaySettings
 from gateways.objects import FileStore, make_folder, write_whole
+from schemas.base import utc
 from schemas.envelope import encode
-from schemas.events import InstanceQuarantined, utc
+from schemas.events import InstanceQuarantined
 from schemas.identity import study_key, trace_id
 from schemas.topics import DICOM_SERIES
 

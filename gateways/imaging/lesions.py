@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from gateways.imaging.volume import SliceName, Volume
-from schemas.events import Finding, Millimetres
+from schemas.base import Millimetres
+from schemas.events import Finding
 from schemas.models import ModelClass
 
 MOST: Final = 20

@@ -21,7 +21,7 @@ from pydicom.errors import InvalidDicomError
 from gateways.imaging.frames import HOUNSFIELD, Frame, Vector, frames
 from gateways.imaging.pixels import hounsfield, stored_values
 from gateways.imaging.stack import at_positions, grid, normal_of
-from schemas.events import ObjectRef
+from schemas.base import ObjectRef
 from schemas.failures import Unreadable
 from schemas.manifest import Instance, Manifest
 

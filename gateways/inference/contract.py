@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from tritonclient.grpc import model_config_pb2
 
 from gateways.inference.repository import parameter
-from schemas.events import Digest
+from schemas.base import Digest
 from schemas.failures import Unreadable
 from schemas.models import INPUTS, OUTPUTS, SCORES, ClassTable, Contract, ModelClass, ModelIdentity, Tensor
 

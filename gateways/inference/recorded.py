@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from gateways.metrics import READINGS
 from gateways.objects import write_whole
-from schemas.events import Digest, Reading, Series
+from schemas.base import Digest
+from schemas.events import Reading, Series
 from schemas.failures import Unavailable
 from schemas.models import ModelIdentity
 

@@ -19,7 +19,8 @@ from gateways.inference.contract import Answer, answer_faults, identity
 from gateways.inference.server import TritonServer, WentAway
 from gateways.inference.settings import TritonSettings
 from gateways.metrics import READING_SECONDS, READINGS
-from schemas.events import ObjectRef, Provenance, Reading, Series
+from schemas.base import ObjectRef
+from schemas.events import Provenance, Reading, Series
 from schemas.failures import PortFailure, Unavailable, Unreadable
 from schemas.identity import study_key, trace_id
 from schemas.manifest import Manifest

@@ -8,14 +8,8 @@ import click
 
 from gateways.dicom import scu
 from schemas import topics
-from schemas.events import (
-    AlertRaised,
-    AlertWithdrawn,
-    SeriesReceived,
-    StudyAssembled,
-    StudyEvent,
-    StudyTriaged,
-)
+from schemas.base import StudyEvent
+from schemas.events import AlertRaised, AlertWithdrawn, SeriesReceived, StudyAssembled, StudyTriaged
 from sinsok import demo, phantom, settings
 from sinsok.commands import up
 from sinsok.errors import UserError

@@ -13,8 +13,8 @@ import click
 
 from gateways.kafka import Record, read
 from gateways.kafka_topics import names
+from schemas.base import StudyEvent
 from schemas.envelope import NotAnEvent, decode
-from schemas.events import StudyEvent
 from schemas.failures import Unavailable
 from schemas.topics import DEAD_LETTERS
 from sinsok.errors import UsageError, UserError

@@ -14,8 +14,9 @@ from gateways import kafka
 from gateways.dicom.scu import read_instance
 from gateways.inference.repository import models, stamp, versions
 from gateways.objects import FileStore
+from schemas.base import Event
 from schemas.envelope import NotAnEvent, decode
-from schemas.events import AlertRaised, Event, InstanceQuarantined, SeriesReceived, StudyAssembled, StudyTriaged
+from schemas.events import AlertRaised, InstanceQuarantined, SeriesReceived, StudyAssembled, StudyTriaged
 from schemas.failures import Unavailable
 from schemas.manifest import Manifest
 from schemas.topics import DEAD_LETTERS, DICOM_SERIES, RESULTS, STUDIES, alerts

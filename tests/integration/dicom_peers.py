@@ -13,8 +13,9 @@ from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom import AE
 
 from gateways import kafka
+from schemas.base import Event
 from schemas.envelope import decode
-from schemas.events import Event, SeriesReceived
+from schemas.events import SeriesReceived
 from schemas.topics import DICOM_SERIES
 
 

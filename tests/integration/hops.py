@@ -17,14 +17,8 @@ from pathlib import Path
 
 import structlog
 
-from schemas.events import (
-    AlertWithdrawn,
-    ClosingReason,
-    DeadlinePassed,
-    Event,
-    Evidence,
-    StudyAssembled,
-)
+from schemas.base import Event
+from schemas.events import AlertWithdrawn, ClosingReason, DeadlinePassed, Evidence, StudyAssembled
 from schemas.failures import Unavailable, Unreadable
 from schemas.identity import derived_id
 from schemas.topics import DEADLINES, STUDIES

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, Self
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from schemas.base import Event
 from schemas.envelope import encode
-from schemas.events import Event
 from schemas.topics import DEAD_LETTERS, DEADLINES, STUDIES, Topic, alerts, changelog, topic_of
 from streams.settings import StreamSettings
 

@@ -3,7 +3,7 @@ from hashlib import sha256
 import pytest
 
 from gateways.objects import FileStore
-from schemas.events import ObjectRef
+from schemas.base import ObjectRef
 from schemas.failures import Unavailable, Unreadable
 
 

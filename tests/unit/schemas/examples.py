@@ -3,11 +3,11 @@
 import asyncio
 from typing import Final
 
+from schemas.base import Event
 from schemas.events import (
     AlertRaised,
     AlertWithdrawn,
     DeadlinePassed,
-    Event,
     InstanceQuarantined,
     StudyAssembled,
     StudyTriaged,

@@ -8,9 +8,9 @@ import jsonschema
 import pytest
 
 from schemas.asyncapi import CHANNELS, OPERATIONS, asyncapi
+from schemas.base import Event
 from schemas.documents import FOLDER, documents
 from schemas.envelope import EVENT_TYPES, encode
-from schemas.events import Event
 from schemas.json_schema import name_of
 from schemas.topics import all_topics
 from streams.dead_letters import PREFIX, Obituary

@@ -6,8 +6,8 @@ from uuid import UUID
 import pytest
 from pydantic import ValidationError
 
+from schemas.base import Event, StudyEvent
 from schemas.envelope import EVENT_TYPES, Headers, NotAnEvent, decode, encode
-from schemas.events import Event, StudyEvent
 from schemas.identity import study_key, trace_id
 from schemas.topics import alerts, topic_of
 from tests.unit.schemas.examples import EXAMPLES, JOURNEY

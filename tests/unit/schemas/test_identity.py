@@ -8,8 +8,8 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.base import Event
 from schemas.envelope import decode, encode
-from schemas.events import Event
 from schemas.identity import derived_id, study_key, trace_id, trace_parent
 from tests.unit.schemas.examples import EXAMPLES, JOURNEY
 

@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import pytest
 
+from schemas.base import Event
 from schemas.envelope import EVENT_TYPES
-from schemas.events import Event
 from schemas.topics import ALERT_EVENTS, DEAD_LETTERS, MAX_EVENT_BYTES, PARTITIONS, all_topics, changelog, topic_of
 from tests.unit.schemas.examples import EXAMPLES
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from unittest import mock
 
 from gateways.kafka import Record
+from schemas.base import Event
 from schemas.envelope import encode
-from schemas.events import Event
 from schemas.topics import topic_of
 from sinsok.cli import main
 

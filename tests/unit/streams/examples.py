@@ -4,18 +4,9 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
+from schemas.base import ObjectRef
 from schemas.codes import INTRACRANIAL_HEMORRHAGE
-from schemas.events import (
-    BatchEnd,
-    Finding,
-    Gap,
-    Geometry,
-    ObjectRef,
-    Provenance,
-    Reading,
-    Series,
-    SeriesReceived,
-)
+from schemas.events import BatchEnd, Finding, Gap, Geometry, Provenance, Reading, Series, SeriesReceived
 from schemas.failures import PortFailure
 from schemas.models import Contract, ModelIdentity
 from streams.policy import AlertPolicy, Rule

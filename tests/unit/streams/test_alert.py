@@ -2,16 +2,8 @@ from itertools import permutations
 from typing import Any
 from uuid import UUID
 
-from schemas.events import (
-    AlertEvent,
-    AlertRaised,
-    AlertWithdrawn,
-    DeadlinePassed,
-    Event,
-    Outcome,
-    Priority,
-    StudyTriaged,
-)
+from schemas.base import Event
+from schemas.events import AlertEvent, AlertRaised, AlertWithdrawn, DeadlinePassed, Outcome, Priority, StudyTriaged
 from streams.alert import StudyAlert, alert
 from tests.unit.streams.examples import PROVENANCE, SITES, STUDY, at, finding
 

@@ -1,6 +1,7 @@
 import pytest
 
-from schemas.events import BatchEnd, ClosingReason, DeadlinePassed, Event, Gap, StudyAssembled
+from schemas.base import Event
+from schemas.events import BatchEnd, ClosingReason, DeadlinePassed, Gap, StudyAssembled
 from schemas.identity import study_key
 from streams.assemble import OpenStudy, assemble
 from tests.unit.streams.examples import SITES, STUDY, at, geometry, received, series

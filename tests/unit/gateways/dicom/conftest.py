@@ -12,8 +12,8 @@ from gateways.dicom.leniency import accept_what_comes
 from gateways.dicom.receiver import Receiver
 from gateways.dicom.settings import DicomGatewaySettings
 from gateways.objects import FileStore
+from schemas.base import Event
 from schemas.envelope import decode
-from schemas.events import Event
 
 
 class Bench:

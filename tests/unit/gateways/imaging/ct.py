@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from gateways.imaging.volume import Volume, load_volume
-from schemas.events import ObjectRef
+from schemas.base import ObjectRef
 from schemas.manifest import Instance, Manifest
 
 ROWS, COLUMNS = 48, 64
