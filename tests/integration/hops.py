@@ -79,7 +79,11 @@ def echo(site: str, away: Path) -> StatelessHop:
         assert isinstance(event, StudyAssembled)
         return (answer(event, event.revision, f"waiting: {error}"),)
 
-    return StatelessHop(f"echo-{site}", (STUDIES,), handle, waiting, lambda _: ())
+    def failed(event: Event) -> Sequence[Event]:
+        assert isinstance(event, StudyAssembled)
+        return (answer(event, event.revision, "failed"),)
+
+    return StatelessHop(f"echo-{site}", (STUDIES,), handle, waiting, failed)
 
 
 class Collected(StudyState):

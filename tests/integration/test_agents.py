@@ -70,6 +70,8 @@ def test_a_failure_that_will_not_pass_is_not_tried_again(broker: str, tmp_path: 
     Sender(broker).send(probe(site, "2.25.1", 1, "unreadable"), probe(site, "2.25.1", 2))
     with ShellProcess("echo", site, broker, tmp_path):
         expect_answers(broker, site, "echo", {("2.25.1", 2)})
+        # Nobody waits in vain for a result of what became a dead letter.
+        expect_answers(broker, site, "failed", {("2.25.1", 1)})
         [(_, obituary)] = deaths(broker, f"echo-{site}")
     assert (obituary.error, obituary.message, obituary.attempts) == ("Unreadable", "pixels cannot be decoded", 1)
 
