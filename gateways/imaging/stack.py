@@ -18,7 +18,8 @@ DRIFT_MM: Final = 0.5
 SAME_SPACING: Final = 0.1
 CHOSEN: Final = 3
 """A distance between slices that occurs so often in a row was chosen (as gateways/dicom/geometry.py has it)."""
-MOST_PLANES_A_SLICE: Final = 6
+MOST_PLANES: Final = 1024
+"""Of a stack of several spacings: a few slices that all but touch must not blow it up."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,10 @@ def grid(positions: Sequence[Vector], orientation: Sequence[float], pixel_spacin
         raise Unreadable("a volume needs at least two slices at different positions")
     heights = np.array([position @ normal for position in positions])
     steps = np.diff(heights)
-    fitted = _several_spacings(heights, steps) or _even(heights, steps)
+    chosen = _chosen(steps)
+    alike = not chosen or max(chosen) <= (1 + SAME_SPACING) * min(chosen)
+    first, second = (_even, _several_spacings) if alike else (_several_spacings, _even)
+    fitted = first(heights, steps) or second(heights, steps)
     if fitted is None:
         raise Unreadable(f"slices are unevenly spaced ({steps.min():.2f} to {steps.max():.2f} mm): they form no volume")
     offset = (positions[-1] - positions[0]) / (fitted.heights[-1] / fitted.step)
@@ -130,21 +134,16 @@ def _several_spacings(heights: Vector, steps: Vector) -> _Fit | None:
     """Planes at the finest spacing, each showing the slice nearest to it, for stacks of more than one slice spacing.
 
     Head CTs are taken thin at the skull base and thick above. A thick slice stands on as many planes as it is thick, so
-    that volumes add up. None for a stack of one spacing, or of distances nobody chose.
+    that volumes add up. So it is with 4.8 mm below and 5 mm above, which no even grid follows for long. None for
+    distances nobody chose.
     """
-    runs: list[list[float]] = []
-    for step in steps:
-        if runs and abs(step - runs[-1][0]) <= SAME_SPACING * runs[-1][0]:
-            runs[-1].append(float(step))
-        else:
-            runs.append([float(step)])
-    chosen = [run[0] for run in runs if len(run) >= CHOSEN]
-    if not chosen or max(chosen) <= (1 + SAME_SPACING) * min(chosen):
+    chosen = _chosen(steps)
+    if not chosen:
         return None
     finest, widest = min(chosen), max(chosen)
     odd = [step for step in steps if step < (1 - SAME_SPACING) * finest]
     count = round(float(heights[-1] - heights[0]) / finest) + 1
-    if odd or count > MOST_PLANES_A_SLICE * len(heights):
+    if odd or count > MOST_PLANES:
         return None
     step = float(heights[-1] - heights[0]) / (count - 1)
     above = heights - heights[0]
@@ -155,6 +154,17 @@ def _several_spacings(heights: Vector, steps: Vector) -> _Fit | None:
     if missing := planes.count(None):
         cautions.append(_missing(missing, count))
     return _Fit(planes, step, above, tuple(cautions))
+
+
+def _chosen(steps: Vector) -> list[float]:
+    """The slice spacings of a stack: those that occur often enough in a row."""
+    runs: list[list[float]] = []
+    for step in steps:
+        if runs and abs(step - runs[-1][0]) <= SAME_SPACING * runs[-1][0]:
+            runs[-1].append(float(step))
+        else:
+            runs.append([float(step)])
+    return [float(np.median(run)) for run in runs if len(run) >= CHOSEN]
 
 
 def _missing(missing: int, count: int) -> str:

@@ -11,12 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import chain
+from threading import Lock
 from typing import Final, Protocol
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.errors import InvalidDicomError
 
 from gateways.imaging.frames import HOUNSFIELD, Frame, Vector, frames
 from gateways.imaging.pixels import hounsfield, stored_values
@@ -105,37 +105,48 @@ def load_volume(manifest: Manifest, objects: Objects) -> Volume:
     """
     # pydicom's warnings quote values, and a value may be a name; the gateway stored what it was sent, valid or not.
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+    room = _Room()
     with ThreadPoolExecutor(DECODERS) as pool:
-        decoded = pool.map(lambda instance: list(_decode(instance, objects.read(instance.stored))), manifest.instances)
-        slices = _bounded(chain.from_iterable(decoded))
+        decoded = pool.map(lambda instance: _decode(instance, objects.read(instance.stored), room), manifest.instances)
+        slices = list(chain.from_iterable(decoded))
     return _stack(slices)
 
 
-def _decode(instance: Instance, content: bytes) -> Iterator[_Slice]:
+class _Room:
+    """How many voxels of a series may still be decoded. Shared by threads."""
+
+    def __init__(self) -> None:
+        self._left = MAX_VOXELS
+        self._lock = Lock()
+
+    def take(self, voxels: int) -> None:
+        """Raises :class:`schemas.failures.Unreadable` where the series is too large, and from then on."""
+        with self._lock:
+            self._left -= voxels
+            if self._left < 0:
+                raise Unreadable(f"the series has more than {MAX_VOXELS} voxels")
+
+
+def _decode(instance: Instance, content: bytes, room: _Room) -> list[_Slice]:
     try:
-        ds = pydicom.dcmread(BytesIO(content))
-        described = frames(ds)
-    except (InvalidDicomError, EOFError, ValueError, TypeError, AttributeError, KeyError, NotImplementedError) as error:
+        return list(_slices(instance, content, room))
+    except Unreadable:
+        raise
+    except Exception as error:  # what a file that breaks the standard makes pydicom raise has no end
         raise Unreadable(f"an instance cannot be parsed: {type(error).__name__}") from error
-    size = int(ds.get("Rows") or 0) * int(ds.get("Columns") or 0) * len(described)
-    if size > MAX_VOXELS:  # before decoding: a small compressed object may claim any size
-        raise Unreadable(f"an instance has more than {MAX_VOXELS} voxels")
+
+
+def _slices(instance: Instance, content: bytes, room: _Room) -> Iterator[_Slice]:
+    ds = pydicom.dcmread(BytesIO(content))
+    described = frames(ds)
+    # Before decoding: a small compressed object may claim any size.
+    room.take(int(ds.Rows) * int(ds.Columns) * max(len(described), int(ds.get("NumberOfFrames") or 1)))
     values = stored_values(ds)
     if len(values) != len(described):
         raise Unreadable(f"an instance describes {len(described)} frames and holds {len(values)}")
     for frame, stored in zip(described, values, strict=True):
         number = frame.index + 1 if frame.multi_frame else None
         yield _Slice(SliceName(instance.sop_uid, number), instance.conflict, frame, hounsfield(stored, frame, ds))
-
-
-def _bounded(decoded: Iterator[_Slice]) -> list[_Slice]:
-    slices, voxels = [], 0
-    for one in decoded:
-        slices.append(one)
-        voxels += one.voxels.size
-        if voxels > MAX_VOXELS:
-            raise Unreadable(f"the series has more than {MAX_VOXELS} voxels")
-    return slices
 
 
 def _stack(slices: list[_Slice]) -> Volume:
@@ -164,6 +175,8 @@ def _stack(slices: list[_Slice]) -> Volume:
     chosen = [members[group[0]] for group in groups]
     positions = [one.frame.position for one in chosen if one.frame.position is not None]
     fitted = grid(positions, first.orientation, first.pixel_spacing)
+    if len(fitted.planes) * chosen[0].voxels.size > MAX_VOXELS:
+        raise Unreadable(f"the series takes more than {MAX_VOXELS} voxels")
     acquired = np.array([number for number, index in enumerate(fitted.planes) if index is not None])
     voxels = np.empty((len(fitted.planes), *chosen[0].voxels.shape), np.int16)
     for number in range(len(fitted.planes)):

@@ -3,9 +3,10 @@
 ::
 
     PortFailure
-    ├── Unavailable      away, stopping, its queue full, too slow
-    │   └── WentAway     it was ready, and was lost or fell silent over this very request
-    └── Unreadable       it refused the request, or the model raised
+    ├── Unavailable      away, stopping, its queue full
+    │   ├── NotLoaded    it has the model and could not load it
+    │   └── Failed       it was ready, and was lost, fell silent or made an error over this very request
+    └── Unreadable       there is no such model, or the request is wrong
 """
 
 from typing import Any, Final
@@ -32,8 +33,12 @@ _TRITONS_OWN_REFUSALS: Final = ("maximum queue size", "stopping", "not ready", "
 """In the message of an UNAVAILABLE that a living server answered."""
 
 
-class WentAway(Unavailable):
-    """The server or its model process was lost, or fell silent, over this request although it had been ready."""
+class NotLoaded(Unavailable):
+    """The server has the model version and could not load it; whoever mends it has it loaded again."""
+
+
+class Failed(Unavailable):
+    """The server or its model process was lost, fell silent or made an error over this request."""
 
 
 class TritonServer:
@@ -46,15 +51,21 @@ class TritonServer:
     def configuration(self, model: str, version: str) -> model_config_pb2.ModelConfig:
         """The configuration under which a version is served.
 
-        Raises :class:`Unavailable` where the server is away or the version not ready, and :class:`Unreadable` where
-        the repository holds no such version.
+        Raises :class:`Unavailable` where the server is away or the version not ready (:class:`NotLoaded`: nor
+        will it be by itself), and :class:`Unreadable` where the repository holds no such version.
         """
-        state = self.state(model, version)
-        if state != "READY":
-            raise Unavailable(f"model {model} version {version} is not ready: {state}")
+        self.check_ready(model, version)
         answer = self._ask(self._client.get_model_config, model, version)
         config: model_config_pb2.ModelConfig = answer.config
         return config
+
+    def check_ready(self, model: str, version: str) -> None:
+        """Raise what :meth:`state` raises, :class:`NotLoaded`, or :class:`Unavailable` for any other state."""
+        state = self.state(model, version)
+        if state != "READY":
+            # One that is loading, or that was unloaded to be loaded anew, states no reason of its own.
+            broken = state.startswith("UNAVAILABLE ") and state != "UNAVAILABLE unloaded"
+            raise (NotLoaded if broken else Unavailable)(f"model {model} version {version} is not ready: {state}")
 
     def state(self, model: str, version: str) -> str:
         """``READY``, or the state of a version and the reason for it.
@@ -72,7 +83,7 @@ class TritonServer:
     def infer(self, model: ModelIdentity, volume: Volume) -> Answer:
         """Show a volume to a model version.
 
-        Raises :class:`WentAway`, :class:`Unavailable` and :class:`Unreadable` as the tree above says.
+        Raises :class:`Failed`, :class:`Unavailable` and :class:`Unreadable` as the tree above says.
         """
         outputs = OUTPUTS[model.contract]
         try:
@@ -108,16 +119,19 @@ class TritonServer:
         place = f"model {model.name} version {model.version} at {self._settings.grpc_url}"
         status, text = str(error.status()).removeprefix("StatusCode."), _line(error)
         if status == "DEADLINE_EXCEEDED":
-            return WentAway(f"{place} gave no answer within {self._settings.timeout_s:g} s")
+            return Failed(f"{place} gave no answer within {self._settings.timeout_s:g} s")
         if status in ("UNAVAILABLE", "CANCELLED"):
             if any(words in text for words in _TRITONS_OWN_REFUSALS):
                 return Unavailable(f"{place} takes no request: {text}")
-            return WentAway(f"{place} went away")
+            return Failed(f"{place} went away")
         if "Stub process" in text:
-            return WentAway(f"the process of {place} died")
+            return Failed(f"the process of {place} died")
         if status == "NOT_FOUND":
             return Unavailable(f"{place} is no longer served")
-        return Unreadable(f"{place} refused the series: {text}")
+        if status == "INVALID_ARGUMENT":
+            return Unreadable(f"{place} refused the series: {text}")
+        # The model raised, or memory ran out: it may pass, and it may be this series that brings it about every time.
+        return Failed(f"{place} failed: {text}")
 
 
 def _tensor(name: str, datatype: str, values: Any) -> triton.InferInput:

@@ -18,6 +18,9 @@ class TritonSettings(BaseModel):
     timeout_s: float = Field(default=60.0, gt=0, le=3600, description="The longest a reading of one series may take")
     probe_timeout_s: float = Field(default=3.0, gt=0, le=60, description="The longest other questions may take")
     concurrency: int = Field(default=2, ge=1, le=64, description="Series a process loads and infers at the same time")
-    deaths: int = Field(
-        default=3, ge=1, le=100, description="So often may the server go away over one series before it is given up"
+    failures: int = Field(
+        default=3, ge=1, le=100, description="So often may server or model fail over one series before it is given up"
+    )
+    load_patience_s: float = Field(
+        default=60.0, ge=0, le=24 * 3600, description="Wait so long for a model that could not be loaded"
     )

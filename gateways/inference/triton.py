@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from gateways.imaging.lesions import Report, classification, lesions
 from gateways.imaging.volume import Volume, load_volume
 from gateways.inference.contract import Answer, answer_faults, identity
-from gateways.inference.server import TritonServer, WentAway
+from gateways.inference.server import Failed, NotLoaded, TritonServer
 from gateways.inference.settings import TritonSettings
 from gateways.metrics import READING_SECONDS, READINGS
 from schemas.base import ObjectRef
@@ -49,22 +49,32 @@ class TritonInference:
         self._store = store
         self._server = TritonServer(settings)
         self._places = asyncio.Semaphore(settings.concurrency)
-        self._deaths: Counter[tuple[str, str]] = Counter()
+        self._failures: Counter[tuple[str, str]] = Counter()
+        self._not_loaded: dict[tuple[str, str], float] = {}
 
     async def identify(self, model: str, version: str) -> ModelIdentity:
         """The model version as it is served now.
 
         Raises :class:`schemas.failures.Unavailable` where the server is away or the model not ready, and
-        :class:`schemas.failures.Unreadable` where there is no such model or it breaks the contract.
+        :class:`schemas.failures.Unreadable` where there is no such model, it breaks the contract, or it could not be
+        loaded for so long that the studies of other models must not wait any longer.
         """
-        return identity(await asyncio.to_thread(self._server.configuration, model, version), version)
+        try:
+            configuration = await asyncio.to_thread(self._server.configuration, model, version)
+        except NotLoaded as failure:
+            since = self._not_loaded.setdefault((model, version), monotonic())
+            if monotonic() - since < self._settings.load_patience_s:
+                raise
+            raise Unreadable(str(failure)) from None
+        self._not_loaded.pop((model, version), None)
+        return identity(configuration, version)
 
     async def read(self, site: str, study_uid: str, series: Series, model: ModelIdentity) -> Reading:
         """Show a series to a model.
 
         Raises :class:`schemas.failures.Unavailable` (away, overloaded, too slow; object store away) and
         :class:`schemas.failures.Unreadable` (pixels that cannot be decoded, an answer that breaks the contract; a
-        series over which the server died again and again, so that it cannot hold up all others for ever).
+        series over which the model failed again and again, so that it cannot hold up all others for ever).
         """
         case = (series.manifest.digest, model.digest)
         key = study_key(site, study_uid)
@@ -73,14 +83,14 @@ class TritonInference:
             try:
                 with _counted(model.name):
                     reading = await asyncio.to_thread(self._read, series, model)
-            except WentAway as error:
-                self._deaths[case] += 1
-                spoken.warning("model server went away", times=self._deaths[case], reason=str(error))
-                if self._deaths[case] < self._settings.deaths:
+            except Failed as error:
+                self._failures[case] += 1
+                spoken.warning("model failed over a series", times=self._failures[case], reason=str(error))
+                if self._failures[case] < self._settings.failures:
                     raise
-                times = self._deaths.pop(case)
-                raise Unreadable(f"the model server went away {times} times while reading this series") from error
-        self._deaths.pop(case, None)
+                times = self._failures.pop(case)
+                raise Unreadable(f"given up after {times} failures over this series, the last: {error}") from error
+        self._failures.pop(case, None)
         for step, seconds in reading.seconds.items():
             READING_SECONDS.labels(model.name, step).observe(seconds)
         spoken.info("series read", findings=len(reading.findings), seconds=round(sum(reading.seconds.values()), 2))
@@ -90,9 +100,7 @@ class TritonInference:
         started = monotonic()
         volume = load_volume(_manifest(self._store.read(series.manifest)), self._store)
         loaded = monotonic()
-        state = self._server.state(model.name, model.version)
-        if state != "READY":
-            raise Unavailable(f"model {model.name} version {model.version} is not ready: {state}")
+        self._server.check_ready(model.name, model.version)
         answer = self._server.infer(model, volume)
         if faults := answer_faults(model, volume.voxels.shape, answer):
             raise Unreadable(f"model {model.name} breaks the contract: {'; '.join(faults)}")

@@ -9,7 +9,11 @@ GROUPS = {f"streams-{hop}": f"sinsok-{hop}" for hop in ("assemble", "infer", "al
 
 
 def consumer_lag(bootstrap_servers: str, groups: Iterable[str], *, timeout_s: float = 5.0) -> dict[str, int]:
-    """Records not yet committed, by group. A group that never committed, or a broker that is away, has no entry."""
+    """Records not yet committed, by group; where a broker is away, nothing.
+
+    What a group reads is asked of its commits. In the other partitions of those topics it has all to do; a group that
+    never committed anywhere has no entry.
+    """
     lag: dict[str, int] = {}
     for group in groups:
         # It asks in the group's name and never joins it: nothing is subscribed.

@@ -24,7 +24,6 @@ from tests.stack import wait_until
 pytestmark = [
     pytest.mark.e2e,
     # pynetdicom does not close the socket of a connection that was refused.
-    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
 ]
 SEED = int(os.environ.get("SINSOK_KILL_SEED", "20260105"))
 STUDIES = 100

@@ -26,7 +26,6 @@ from tests.unit.gateways.dicom.examples import ct_slice
 pytestmark = [
     pytest.mark.integration,
     # pynetdicom's requestor forgets to close its socket where nobody listens, as between a kill and the restart.
-    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
 ]
 
 

@@ -166,7 +166,6 @@ def test_an_abort_is_said(tmp_path: Path) -> None:
 
 
 # pynetdicom leaves the socket of a failed connection to the garbage collector.
-@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 def test_nobody_there_is_said(tmp_path: Path) -> None:
     with peer(lambda _: 0x0000) as port:
         pass
