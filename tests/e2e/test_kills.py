@@ -21,10 +21,7 @@ from tests.e2e.house import SITES, House
 from tests.e2e.scanner import Scanner, Study, small_study, together
 from tests.stack import wait_until
 
-pytestmark = [
-    pytest.mark.e2e,
-    # pynetdicom does not close the socket of a connection that was refused.
-]
+pytestmark = pytest.mark.e2e
 SEED = int(os.environ.get("SINSOK_KILL_SEED", "20260105"))
 STUDIES = 100
 SENDERS = 4

@@ -23,10 +23,7 @@ from tests.integration.dicom_peers import a_site, as_file, association, events_o
 from tests.stack import CHECKOUT, Kafka, free_port
 from tests.unit.gateways.dicom.examples import ct_slice
 
-pytestmark = [
-    pytest.mark.integration,
-    # pynetdicom's requestor forgets to close its socket where nobody listens, as between a kill and the restart.
-]
+pytestmark = pytest.mark.integration
 
 
 class GatewayProcess:
