@@ -171,12 +171,28 @@ class Agent:
                 attempts += 1
                 first_failure = first_failure or datetime.now(UTC)
                 if attempts >= self.settings.attempts or isinstance(error, Unreadable | TooLargeError):
-                    await self.send(self.when_buried(event), partition)
+                    await self._tell_buried(event, partition)
                     await self._bury(message, error, attempts, first_failure, event)
                     return None
                 metrics.RETRIES.labels(self.name, type(error).__name__).inc()
             await self._pause(pause)
         raise AssertionError("a backoff does not end")
+
+    async def _tell_buried(self, event: Event, partition: Partition) -> None:
+        """Say that nothing came of an event, where that can be said: its letter must be written in any case."""
+        try:
+            await self.send(self.when_buried(event), partition)
+        except (Interrupted, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001 - what is wrong with the event may be wrong with this too
+            log.error(
+                "nothing can be said of an event",
+                hop=self.name,
+                study_key=event.key,
+                trace_id=trace_id(event.key),
+                error=type(error).__name__,
+                detail=describe(error),
+            )
 
     async def send(self, events: Sequence[Event], partition: Partition) -> None:
         """Send events and return when the broker has them."""
@@ -227,7 +243,7 @@ class Agent:
             error=obituary.error,
             detail=obituary.message,
             attempts=attempts,
-            trace_id=trace_id(event.key) if event else None,
+            **({"study_key": event.key, "trace_id": trace_id(event.key)} if event else {}),
         )
 
     async def _pause(self, seconds: float) -> None:

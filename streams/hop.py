@@ -59,7 +59,7 @@ class StatelessHop:
     handle: Callable[[Event], Awaitable[Sequence[Event]]]
     waiting: Callable[[Event, Unavailable], Sequence[Event]]
     failed: Callable[[Event], Sequence[Event]]
-    writes: tuple[Topic, ...] = ()
+    writes: tuple[Topic, ...]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class StatefulHop(Generic[S]):
     table: str
     state: type[S]
     decide: Callable[[Event, S | None], Step[S]]
-    writes: tuple[Topic, ...] = ()
+    writes: tuple[Topic, ...]
 
 
 Hop = Gateway | StatelessHop | StatefulHop[Any]

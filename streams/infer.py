@@ -76,7 +76,8 @@ def _conclude(sites: Sites, study: StudyAssembled, decisions: list[SeriesDecisio
         seen = sorted({f"{reading.provenance.model}@{reading.provenance.version}" for reading in readings})
         outcome, reason = Outcome.NO_FINDINGS, f"{', '.join(seen)} reported nothing"
     else:
-        outcome, reason = Outcome.NOT_APPLICABLE, "; ".join(sorted({decision.reason for decision in decisions}))
+        refusals = sorted({decision.reason for decision in decisions})
+        outcome, reason = Outcome.NOT_APPLICABLE, "; ".join(refusals) or "the study has no series"
     driving = max(readings, key=_total_volume_ml, default=None)
     return _triaged(
         study, decisions, outcome, reason, verdict.priority, findings, driving.provenance if driving else None
@@ -111,5 +112,5 @@ def _triaged(
         series=tuple(decisions),
         supersedes=study.supersedes,
         assembled=study.event_id,
-        last_image_at=max(series.last_image_at for series in study.series),
+        last_image_at=max((series.last_image_at for series in study.series), default=study.time),
     )

@@ -1,14 +1,11 @@
-"""The whole flow, one line a hop. Read the files in this order and you have read sinsok.
+"""The whole flow, one hop after the other. Read the files in this order and you have read sinsok.
 
-==========  ==================  =================  ==========================================================
-hop         from                to                 decides
-==========  ==================  =================  ==========================================================
-receive     scanners, PACS      dicom.series       nothing: it stores what comes, durably (gateways/dicom)
-assemble    dicom.series        triage.studies     when a study has arrived (streams/assemble.py)
-infer       triage.studies      triage.results     which model looks at it, and what it saw (streams/infer.py)
-alert       triage.results      alerts.<site>      whether somebody has to look now (streams/alert.py)
-==========  ==================  =================  ==========================================================
+- *receive* decides nothing: it stores what scanners and PACS send, durably (gateways/dicom).
+- *assemble* decides when a study has arrived (streams/assemble.py).
+- *infer* decides which model looks at it, and says what the model saw (streams/infer.py).
+- *alert* decides whether somebody has to look now (streams/alert.py).
 
+Each line of :func:`pipeline` says which topics a hop reads and, last, which it writes.
 Time comes to the stateful hops as ``triage.deadlines``; what no hop can handle ends in ``dead.letters``.
 """
 

@@ -51,8 +51,8 @@ class TritonServer:
     def configuration(self, model: str, version: str) -> model_config_pb2.ModelConfig:
         """The configuration under which a version is served.
 
-        Raises :class:`Unavailable` where the server is away or the version not ready (:class:`NotLoaded`: nor
-        will it be by itself), and :class:`Unreadable` where the repository holds no such version.
+        Raises :class:`Unavailable` where the server is away, the version not ready or (:class:`NotLoaded`) broken, and
+        :class:`Unreadable` where the repository holds no such version.
         """
         self.check_ready(model, version)
         answer = self._ask(self._client.get_model_config, model, version)

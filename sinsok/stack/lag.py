@@ -1,33 +1,51 @@
 """How far the stream processes are behind: committed offsets against the ends of their topics, asked of the broker."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-GROUPS = {f"streams-{hop}": f"sinsok-{hop}" for hop in ("assemble", "infer", "alert")}
+from schemas.topics import DEADLINES, DICOM_SERIES, RESULTS, STUDIES, Topic
+
+READS: Final[dict[str, tuple[Topic, ...]]] = {
+    "sinsok-assemble": (DICOM_SERIES, DEADLINES),
+    "sinsok-infer": (STUDIES,),
+    "sinsok-alert": (RESULTS, DEADLINES),
+}
+"""What each consumer group reads; a test holds it against the pipeline."""
+GROUPS: Final = {group.replace("sinsok-", "streams-"): group for group in READS}
 """Consumer group of each stream process."""
 
 
-def consumer_lag(bootstrap_servers: str, groups: Iterable[str], *, timeout_s: float = 5.0) -> dict[str, int]:
-    """Records not yet committed, by group; where a broker is away, nothing.
+def consumer_lag(
+    bootstrap_servers: str, reads: Mapping[str, Iterable[Topic]], *, timeout_s: float = 5.0
+) -> dict[str, int]:
+    """Records not yet committed, by group. A group whose topics are missing, or a broker that is away, has no entry.
 
-    What a group reads is asked of its commits. In the other partitions of those topics it has all to do; a group that
-    never committed anywhere has no entry.
+    Where a group never committed, all that is there waits for it.
     """
     lag: dict[str, int] = {}
-    for group in groups:
+    for group, topics in reads.items():
         # It asks in the group's name and never joins it: nothing is subscribed.
         consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": group, "log_level": 0})
         try:
-            topics = consumer.list_topics(timeout=timeout_s).topics
-            places = [TopicPartition(topic, number) for topic in topics for number in topics[topic].partitions]
-            committed = [place for place in consumer.committed(places, timeout=timeout_s) if place.offset >= 0]
-            if committed:
-                lag[group] = sum(
-                    consumer.get_watermark_offsets(place, timeout=timeout_s)[1] - place.offset for place in committed
-                )
+            there = consumer.list_topics(timeout=timeout_s).topics
+            places = [
+                TopicPartition(topic.name, number)
+                for topic in topics
+                if topic.name in there
+                for number in there[topic.name].partitions
+            ]
+            if places:
+                committed = consumer.committed(places, timeout=timeout_s)
+                lag[group] = sum(_behind(consumer, place, timeout_s) for place in committed)
         except KafkaException:
             continue
         finally:
             consumer.close()
     return lag
+
+
+def _behind(consumer: Consumer, committed: TopicPartition, timeout_s: float) -> int:
+    start, end = consumer.get_watermark_offsets(committed, timeout=timeout_s)
+    return max(int(end) - max(int(committed.offset), int(start)), 0)

@@ -21,7 +21,7 @@ from schemas.base import Event
 from schemas.events import AlertWithdrawn, ClosingReason, DeadlinePassed, Evidence, StudyAssembled
 from schemas.failures import Unavailable, Unreadable
 from schemas.identity import derived_id
-from schemas.topics import DEADLINES, STUDIES
+from schemas.topics import DEADLINES, STUDIES, alerts
 from streams.hop import StatefulHop, StatelessHop, Step, StudyState
 from streams.settings import StreamSettings
 
@@ -81,9 +81,11 @@ def echo(site: str, away: Path) -> StatelessHop:
 
     def failed(event: Event) -> Sequence[Event]:
         assert isinstance(event, StudyAssembled)
+        if any(evidence.observation == "unreadable speechless" for evidence in event.evidence):
+            raise ZeroDivisionError("secret")
         return (answer(event, event.revision, "failed"),)
 
-    return StatelessHop(f"echo-{site}", (STUDIES,), handle, waiting, failed)
+    return StatelessHop(f"echo-{site}", (STUDIES,), handle, waiting, failed, (alerts(site),))
 
 
 class Collected(StudyState):
@@ -114,7 +116,7 @@ def collect(site: str) -> StatefulHop[Collected]:
             case _:
                 return Step(state)
 
-    return StatefulHop(f"collect-{site}", (STUDIES, DEADLINES), "studies", Collected, decide)
+    return StatefulHop(f"collect-{site}", (STUDIES, DEADLINES), "studies", Collected, decide, (alerts(site), DEADLINES))
 
 
 def main() -> int:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from schemas.envelope import encode
-from schemas.topics import DEAD_LETTERS, DEADLINES, MAX_EVENT_BYTES, STUDIES, alerts, changelog
+from schemas.identity import study_key, trace_id
+from schemas.topics import DEAD_LETTERS, DEADLINES, MAX_EVENT_BYTES, STUDIES, Topic, alerts, changelog
 from streams.dead_letters import Obituary, read_obituary
 from streams.faust_app import partition_of
 from tests.integration.hops import probe
@@ -68,12 +69,27 @@ def test_a_failure_that_will_not_pass_is_not_tried_again(broker: str, tmp_path: 
     site = "unreadable"
     make_test_topics(broker, site)
     Sender(broker).send(probe(site, "2.25.1", 1, "unreadable"), probe(site, "2.25.1", 2))
-    with ShellProcess("echo", site, broker, tmp_path):
+    with ShellProcess("echo", site, broker, tmp_path) as worker:
         expect_answers(broker, site, "echo", {("2.25.1", 2)})
         # Nobody waits in vain for a result of what became a dead letter.
         expect_answers(broker, site, "failed", {("2.25.1", 1)})
         [(_, obituary)] = deaths(broker, f"echo-{site}")
+        assert worker.health() == ""
     assert (obituary.error, obituary.message, obituary.attempts) == ("Unreadable", "pixels cannot be decoded", 1)
+    [line] = [line for line in worker.said() if '"dead letter"' in line]
+    assert trace_id(study_key(site, "2.25.1")) in line
+
+
+def test_a_hop_that_cannot_even_say_that_it_failed_goes_on(broker: str, tmp_path: Path) -> None:
+    site = "speechless"
+    make_test_topics(broker, site)
+    Sender(broker).send(probe(site, "2.25.1", 1, "unreadable speechless"), probe(site, "2.25.1", 2))
+    with ShellProcess("echo", site, broker, tmp_path) as worker:
+        expect_answers(broker, site, "echo", {("2.25.1", 2)})
+        [(_, obituary)] = deaths(broker, f"echo-{site}")
+        assert worker.stop() == 0
+    assert obituary.error == "Unreadable"
+    assert not any("secret" in line for line in worker.said())
 
 
 def test_a_port_that_is_away_is_waited_for(broker: str, tmp_path: Path) -> None:
@@ -212,12 +228,18 @@ def test_a_broker_that_is_away_is_said_in_one_line(tmp_path: Path) -> None:
     assert "does not answer" in line
 
 
-def test_a_missing_topic_is_said_in_one_line(broker: str, tmp_path: Path) -> None:
-    make_topics(broker, [STUDIES, DEADLINES, DEAD_LETTERS])
+@pytest.mark.parametrize(
+    ("there", "missing"),
+    [((), "alerts.forgotten"), ((alerts("forgotten"),), "sinsok-collect-forgotten-studies-changelog")],
+)
+def test_a_missing_topic_is_said_in_one_line(
+    broker: str, tmp_path: Path, there: tuple[Topic, ...], missing: str
+) -> None:
+    make_topics(broker, [STUDIES, DEADLINES, DEAD_LETTERS, *there])
     with ShellProcess("collect", "forgotten", broker, tmp_path) as worker:
         assert worker.wait(60) == 1
     [line] = [line for line in worker.said() if '"event"' in line]
-    assert "topic sinsok-collect-forgotten-studies-changelog is missing" in line
+    assert f"topic {missing} is missing" in line
 
 
 def _assert(truth: bool) -> None:

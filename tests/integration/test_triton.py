@@ -166,9 +166,9 @@ def phantom_of_a_few_slices(store):
     return stored_series(store, files)
 
 
-def test_a_model_that_raises_makes_the_series_unreadable(odd, store, tiny):
-    with pytest.raises(Unreadable, match=r"model raises version 1 .* refused the series") as failure:
-        read(TritonSettings(grpc_url=odd.grpc), store, tiny, "raises")
+def test_a_series_over_which_the_model_raises_is_given_up_in_the_end(odd, store, tiny):
+    with pytest.raises(Unreadable, match=r"given up after 3 failures .* model raises version 1 .* failed") as failure:
+        read(TritonSettings(grpc_url=odd.grpc), store, tiny, "raises", times=3)
     assert "\n" not in str(failure.value)
 
 
@@ -188,13 +188,18 @@ def test_a_slow_model_is_a_passing_failure(odd, store, tiny):
 
 
 def test_a_series_over_which_the_model_dies_is_given_up_in_the_end(odd, store, tiny):
-    with pytest.raises(Unreadable, match="went away 3 times while reading this series"):
+    with pytest.raises(Unreadable, match="given up after 3 failures over this series"):
         read(TritonSettings(grpc_url=odd.grpc, timeout_s=10), store, tiny, "dies", times=3)
 
 
 def test_a_model_with_other_files_than_stated_does_not_load(odd, store, tiny):
     with pytest.raises(Unavailable, match=r"not ready: UNAVAILABLE .*its configuration says"):
         read(TritonSettings(grpc_url=odd.grpc), store, tiny, "ich_hyperdensity")
+
+
+def test_a_model_that_does_not_load_is_not_waited_for_for_ever(odd, store, tiny):
+    with pytest.raises(Unreadable, match=r"not ready: UNAVAILABLE .*its configuration says"):
+        read(TritonSettings(grpc_url=odd.grpc, load_patience_s=0), store, tiny, "ich_hyperdensity")
 
 
 def test_a_killed_server_is_away_and_then_back(tmp_path, store, tiny):

@@ -46,6 +46,18 @@ def test_a_store_that_is_away_may_come_back(tmp_path):
         store.read(ref)
 
 
+def test_an_empty_mount_point_is_a_store_that_is_away(tmp_path):
+    store = FileStore(tmp_path / "mounted")
+    ref = store.put(b"abc", "x", ".bin")
+    store.root.rename(tmp_path / "elsewhere")
+    store.root.mkdir()
+    with pytest.raises(Unavailable, match="not there"):
+        store.read(ref)
+    (store.root / "journal").mkdir()
+    with pytest.raises(Unreadable, match="not there"):
+        store.read(ref)
+
+
 def test_a_damaged_object_will_not(tmp_path):
     store = FileStore(tmp_path)
     ref = store.put(b"abc", "x", ".bin")

@@ -1,9 +1,12 @@
 from pathlib import Path
 
 from sinsok import settings, wiring
+from sinsok.stack.lag import READS
 from sinsok.stack.processes import HOPS
+from streams.faust_app import app_id
 from streams.hop import StatefulHop, StatelessHop
 from streams.pipeline import pipeline
+from streams.worker import topics_of
 
 CONFIGURATION = settings.load({"SINSOK_CONFIG": str(Path(__file__).parents[3] / "sinsok.toml")})
 
@@ -11,6 +14,23 @@ CONFIGURATION = settings.load({"SINSOK_CONFIG": str(Path(__file__).parents[3] / 
 def test_every_hop_of_the_pipeline_has_a_process() -> None:
     hops = pipeline(CONFIGURATION.rules, wiring.inference(CONFIGURATION))
     assert tuple(hop.name for hop in hops if isinstance(hop, StatelessHop | StatefulHop)) == HOPS
+
+
+def test_lag_is_asked_of_what_each_hop_reads() -> None:
+    hops = pipeline(CONFIGURATION.rules, wiring.inference(CONFIGURATION))
+    assert {app_id(hop.name): hop.reads for hop in hops if isinstance(hop, StatelessHop | StatefulHop)} == READS
+
+
+def test_every_hop_says_which_topics_it_writes() -> None:
+    hops = {hop.name: hop for hop in pipeline(CONFIGURATION.rules, wiring.inference(CONFIGURATION))}
+    stateful = hops["alert"]
+    assert isinstance(stateful, StatefulHop)
+    needed = {topic.name for topic in topics_of(stateful)}
+    assert {"triage.results", "triage.deadlines", "sinsok-alert-alerts-changelog"} <= needed
+    assert {f"alerts.{site}" for site in CONFIGURATION.rules.names} <= needed
+    stateless = hops["infer"]
+    assert isinstance(stateless, StatelessHop)
+    assert {topic.name for topic in topics_of(stateless)} == {"triage.studies", "triage.results"}
 
 
 def test_the_wiring_gives_the_hop_that_was_asked_for() -> None:

@@ -92,3 +92,10 @@ def test_the_same_answer_gives_the_same_event_id_and_another_model_another() -> 
 def test_other_events_are_none_of_its_business() -> None:
     assert asyncio.run(infer(SITES, FakeInference(), received())) == ()
     assert waiting(received(), Unavailable("away")) == ()
+
+
+def test_a_study_without_a_series_has_a_result_and_a_reason() -> None:
+    result = read(FakeInference(), assembled())
+    assert (result.outcome, result.reason) == (Outcome.NOT_APPLICABLE, "the study has no series")
+    [told] = failed(assembled())
+    assert told.outcome is Outcome.FAILED

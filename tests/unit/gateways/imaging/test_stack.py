@@ -12,6 +12,9 @@ from schemas.failures import Unreadable
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
+SPACINGS = [(2.0, 5.0), (3.0, 7.0), (3.0, 8.0), (1.25, 5.0), (2.5, 5.0), (4.8, 5.0), (7.0, 7.5), (0.625, 8.0)]
+
+
 def heights(*steps: float) -> list[float]:
     return list(accumulate(steps, initial=0.0))
 
@@ -20,7 +23,7 @@ def fit(zs: list[float]):
     return grid([np.array([0.0, 0.0, z]) for z in zs], AXIAL, (0.5, 0.5))
 
 
-@pytest.mark.parametrize(("thin", "thick"), [(2.0, 5.0), (3.0, 7.0), (3.0, 8.0), (1.25, 5.0), (2.5, 5.0)])
+@pytest.mark.parametrize(("thin", "thick"), SPACINGS)
 def test_a_head_taken_thin_below_and_thick_above_is_a_volume(thin: float, thick: float):
     zs = heights(*[thin] * 12, *[thick] * 18)
     planes = [
@@ -43,6 +46,21 @@ def test_what_spans_thin_and_thick_slices_keeps_its_volume(thin: float, thick: f
     marked = (zs >= low) & (zs <= high)
     planes = sum(marked[index] for index in fitted.planes if index is not None)
     assert planes * fitted.spacing_mm[0] == pytest.approx(high - low + (thin + thick) / 2, rel=0.06)
+
+
+@pytest.mark.parametrize(("thin", "thick"), SPACINGS)
+def test_a_ball_in_thin_and_thick_slices_keeps_its_volume(thin: float, thick: float):
+    radius, middle = 45.0, round(60 / thin) * thin
+    zs = np.array(heights(*[thin] * round(60 / thin), *[thick] * round(60 / thick)))
+    areas = np.pi * np.clip(radius**2 - (zs - middle) ** 2, 0, None)
+    fitted = fit(list(zs))
+    measured = sum(areas[index] for index in fitted.planes if index is not None) * fitted.spacing_mm[0]
+    assert measured == pytest.approx(4 / 3 * np.pi * radius**3, rel=0.03)
+
+
+def test_slices_that_all_but_touch_do_not_blow_a_stack_up():
+    with pytest.raises(Unreadable):
+        fit(heights(*[0.02] * 4, *[5.0] * 20))
 
 
 def test_slices_missing_among_two_spacings_are_said_and_stay_empty():

@@ -279,3 +279,42 @@ def test_a_colour_picture_is_refused():
 
     with pytest.raises(Unreadable, match="in colour"):
         volume_of(series(3, bend))
+
+
+@pytest.mark.parametrize("dimension", ["Rows", "NumberOfFrames"])
+def test_what_claims_to_be_huge_is_not_decoded(dimension, monkeypatch):
+    def bend(ds: Dataset, z: int) -> None:
+        ds.Columns = 65535
+        setattr(ds, dimension, 65535)
+        if dimension == "NumberOfFrames":
+            ds.PerFrameFunctionalGroupsSequence = [Dataset()]
+
+    monkeypatch.setattr("gateways.imaging.volume.stored_values", lambda ds: pytest.fail("it was decoded"))
+    with pytest.raises(Unreadable, match="more than 536870912 voxels"):
+        volume_of(series(3, bend))
+
+
+def test_images_that_are_too_many_are_not_all_decoded(monkeypatch):
+    monkeypatch.setattr("gateways.imaging.volume.MAX_VOXELS", 10 * ROWS * COLUMNS)
+    decoded = []
+    monkeypatch.setattr("gateways.imaging.volume.stored_values", lambda ds: decoded.append(ds) or stored_values(ds))
+    with pytest.raises(Unreadable, match="the series has more than"):
+        volume_of(series(40))
+    assert len(decoded) == 10
+
+
+def test_a_deflated_file_that_is_damaged_is_unreadable():
+    ds = series(1)[0]
+    ds.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    content = part_10(ds)
+    objects = MemoryObjects()
+    with pytest.raises(Unreadable, match="cannot be parsed"):
+        load_volume(manifest([content[:-300] + b"\xff" * 300], objects), objects)
+
+
+def test_pixels_without_a_depth_are_unreadable():
+    def bend(ds: Dataset, z: int) -> None:
+        del ds.HighBit
+
+    with pytest.raises(Unreadable, match="cannot be parsed"):
+        volume_of(series(3, bend))
