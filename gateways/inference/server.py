@@ -109,6 +109,8 @@ class TritonServer:
         try:
             return question(*names, client_timeout=self._settings.probe_timeout_s)
         except InferenceServerException as error:
+            if error.status() in ("StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED", "StatusCode.CANCELLED"):
+                raise Unavailable(f"Triton at {self._settings.grpc_url} does not answer") from None
             said = f"Triton at {self._settings.grpc_url}: {_line(error)}"
             # Nothing of a study is in these questions: but for a model that is not there, what is wrong may pass.
             if error.status() in ("StatusCode.NOT_FOUND", "StatusCode.INVALID_ARGUMENT"):
