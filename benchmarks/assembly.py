@@ -160,7 +160,7 @@ def run_ours(bootstrap: str, group: str, folder: Path) -> int:
 
         threading.Thread(target=wait, daemon=True).start()
 
-    hop = StatefulHop(group, (DICOM_SERIES, DEADLINES), "studies", OpenStudy, metered)
+    hop = StatefulHop(group, (DICOM_SERIES, DEADLINES), "studies", OpenStudy, metered, (STUDIES, DEADLINES))
     return run(hop, StreamSettings(bootstrap_servers=bootstrap, datadir=folder), tell)
 
 
@@ -232,7 +232,7 @@ def make_topics(bootstrap: str, topics: list[Topic]) -> None:
 
 
 def start(kind: str, bootstrap: str, group: str, folder: Path) -> subprocess.Popen[bytes]:
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, __file__, "--worker", kind, bootstrap, group, str(folder)]
     with (folder / "log").open("wb") as output:
         return subprocess.Popen(command, stdout=output, stderr=output)
@@ -260,8 +260,9 @@ def measure(kind: str, processes: int, bootstrap: str, events: int, scratch: Pat
             done, used = (sum(column) for column in zip(*read, strict=True)) if read else (0, 0.0)
             if done >= 0.9 * events:
                 return done / used, used
-            if time.monotonic() > deadline:
-                raise SystemExit(f"{kind} x {processes}: {done} of {events} events in 300 s, see {scratch / group}")
+            if time.monotonic() > deadline or any(worker.poll() is not None for worker in workers):
+                said = "\n".join((folder / "log").read_text()[-2000:] for folder in folders)
+                raise SystemExit(f"{kind} x {processes}: {done} of {events} events; the workers said:\n{said}")
     finally:
         stop(workers)
 
@@ -285,7 +286,8 @@ def finish_studies(bootstrap: str, group: str, count: int) -> None:
 
 
 def time_to_ready(bootstrap: str, group: str, folder: Path) -> float:
-    """Seconds from the start of a worker until its tables are recovered."""
+    """Seconds from the start of a worker until its tables are recovered. The same folder: it returns to its group."""
+    (folder / "ready").unlink(missing_ok=True)
     began = time.monotonic()
     worker = start("ours", bootstrap, group, folder)
     try:
@@ -343,7 +345,7 @@ def compare(options: argparse.Namespace, bootstrap: str, scratch: Path) -> None:
         finish_studies(bootstrap, group, count)
         time.sleep(min(pause, CLEANING_S))
         waited += pause
-        seconds = time_to_ready(bootstrap, group, scratch / f"{group}-{label}")
+        seconds = time_to_ready(bootstrap, group, scratch / group)
         print(f"{label:>14}, {waited:>3} s of pauses for the cleaner: {seconds:6.2f} s", flush=True)
 
 

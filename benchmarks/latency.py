@@ -49,7 +49,7 @@ def stored_study(source: Path, folder: Path) -> str:
         ds.StudyInstanceUID, ds.SeriesInstanceUID = study_uid, series_uid
         ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = generate_uid()
         ds.save_as(folder / f"{number:04d}.dcm", enforce_file_format=True)
-    return study_uid
+    return str(study_uid)
 
 
 def measure(configuration: settings.Settings, study_uid: str, folder: Path) -> dict[str, float]:

@@ -1,7 +1,7 @@
-"""The shell around the hops: the only file with Faust agents.
+"""The shell around the hops: how an event reaches a hop, and what becomes of its answer.
 
-What a hop decides is in its own file. Here is only how an event reaches it and what becomes of its answer, such that
-nothing is lost however the process ends (docs/decisions/0002-faust-shell.md):
+What a hop decides is in its own file. Here is what keeps anything from being lost, however the process ends
+(docs/decisions/0002-faust-shell.md):
 
 - an event is done when all it led to is at the broker: first the events sent, then the table, then the commit;
 - no exception leaves an agent, because Faust takes an event whose handler raised for done;
@@ -13,45 +13,42 @@ import os
 import time
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
-from typing import Any, NoReturn
+from functools import partial
+from typing import Any, NamedTuple, NoReturn
 
 import faust
 import structlog
 
 from schemas.base import Event
 from schemas.envelope import NotAnEvent, decode, encode
-from schemas.events import DeadlinePassed
 from schemas.failures import Unavailable, Unreadable
 from schemas.identity import trace_id
-from schemas.topics import DEAD_LETTERS, DEADLINES, Topic, changelog, topic_of
+from schemas.topics import DEAD_LETTERS, Topic, topic_of
 from streams import metrics
 from streams.dead_letters import Obituary, with_obituary
-from streams.faust_app import (
-    RAW,
-    Outgoing,
-    RefusedError,
-    TooLargeError,
-    partition_of,
-    send,
-)
-from streams.hop import StatefulHop, StatelessHop
+from streams.faust_app import RAW, Outgoing, RefusedError, TooLargeError, partition_of, send
+from streams.hop import StatelessHop
 from streams.retry import Backoff, describe
-from streams.rows import Rows, UnreadableRowError
+from streams.rows import UnreadableRowError
 from streams.settings import StreamSettings
 from streams.watchdog import Partition
+from streams.window import Interrupted, Window
 
 log = structlog.get_logger()
 
-RECORD_OVERHEAD_BYTES = 1024
-"""What a record and its batch take beside the value: a broker refuses a batch that is larger than a segment."""
 
+class Place(NamedTuple):
+    """Where an event stands: the clock's own events stand nowhere yet."""
 
-class Interrupted(Exception):
-    """A rebalance or the end of the process came while an event waited. It must not be acknowledged."""
+    partition: Partition
+    offset: int | None
 
 
 class Agent:
     """What every hop's agent does: receive, retry, bury what cannot be handled, send. How to handle is left open."""
+
+    window = 1
+    """Events of a stream that are under way at a time."""
 
     def __init__(
         self, name: str, reads: Sequence[Topic], app: faust.App, settings: StreamSettings, *, isolated: bool
@@ -59,10 +56,9 @@ class Agent:
         self.name = name
         self.app = app
         self.settings = settings
-        self.waits: dict[Partition, tuple[float, str]] = {}
-        """Partitions whose event waits for something that is away: since when (monotonic), and for what."""
-        self.busy: set[Partition] = set()
-        """Partitions whose event is being handled."""
+        self._waits: dict[Place, tuple[float, str]] = {}
+        self._busy: set[Place] = set()
+        self._windows: set[Window] = set()
         self.finished_at = time.monotonic()
         """When an event of any partition was last brought to its end."""
         self._seconds = metrics.SECONDS.labels(name)
@@ -79,8 +75,23 @@ class Agent:
         """Events that make a long wait visible."""
         return ()
 
+    @property
+    def waits(self) -> dict[Partition, tuple[float, str]]:
+        """Partitions with an event that waits for something that is away: since when (monotonic), and for what."""
+        waits: dict[Partition, tuple[float, str]] = {}
+        for place, wait in list(self._waits.items()):
+            waits[place.partition] = min(wait, waits.get(place.partition, wait))
+        return waits
+
+    @property
+    def busy(self) -> set[Partition]:
+        """Partitions with an event that is being handled."""
+        return {place.partition for place in list(self._busy)}
+
     async def _assigned(self, _app: Any, assigned: Collection[Any], **_: Any) -> None:
         log.info("partitions assigned", hop=self.name, partitions=len(assigned))
+        for window in self._windows:
+            window.start_over()
 
     def when_buried(self, event: Event) -> Sequence[Event]:
         """Events that say that nothing came of an event."""
@@ -93,17 +104,14 @@ class Agent:
         return not changing and bool(app.tables.actives_ready) and bool(app.flow_control.is_active())
 
     async def _consume(self, stream: Any) -> None:
-        async for raw in stream.events():
-            message = raw.message
-            try:
-                await self._receive(message)
-            except Interrupted:
-                _leave(message)
-            except asyncio.CancelledError:
-                _leave(message)
-                raise
-            except BaseException as error:  # noqa: BLE001 - the agent's edge: Faust would acknowledge the event
-                self.die("cannot go on", error)
+        window = Window(self.window, self._receive, partial(self.die, "cannot go on"))
+        self._windows.add(window)
+        try:
+            async for event in stream.events():
+                await window.take_up(event)
+        finally:
+            window.close()
+            self._windows.discard(window)
 
     def die(self, why: str, error: BaseException) -> NoReturn:
         """End the process at once, before anything more can be committed."""
@@ -111,6 +119,16 @@ class Agent:
         os._exit(1)
 
     async def _receive(self, message: Any) -> None:
+        place = place_of(message)
+        self._busy.add(place)
+        try:
+            await self._bring_to_end(message, place)
+            self.finished_at = time.monotonic()
+        finally:
+            self._busy.discard(place)
+            self._waits.pop(place, None)
+
+    async def _bring_to_end(self, message: Any, place: Place) -> None:
         started = time.perf_counter()
         try:
             event = decode([(name, value or b"") for name, value in message.headers or ()], message.value)
@@ -118,14 +136,7 @@ class Agent:
         except NotAnEvent as error:
             await self._bury(message, error, attempts=1, first_failure=datetime.now(UTC))
             return
-        partition = Partition(message.topic, message.partition)
-        self.busy.add(partition)
-        try:
-            sent = await self._persist(message, event, partition)
-            self.finished_at = time.monotonic()
-        finally:
-            self.busy.discard(partition)
-            self.waits.pop(partition, None)
+        sent = await self._persist(message, event, place)
         if sent is None:
             return
         seconds = time.perf_counter() - started
@@ -144,7 +155,7 @@ class Agent:
     def check(self, message: Any, event: Event) -> None:
         """Raise :class:`NotAnEvent` for an event this hop must not take."""
 
-    async def _persist(self, message: Any, event: Event, partition: Partition) -> Sequence[Event] | None:
+    async def _persist(self, message: Any, event: Event, place: Place) -> Sequence[Event] | None:
         """Try until the event is handled; the events sent, or None where it became a dead letter."""
         began, first_failure = time.monotonic(), None
         reported = False
@@ -163,25 +174,25 @@ class Agent:
                     trace_id=trace_id(event.key),
                     detail=describe(error),
                 )
-                self.waits[partition] = (began, describe(error))
+                self._waits[place] = (began, describe(error))
                 if not reported and time.monotonic() - began >= self.settings.report_waiting_after_s:
-                    await self.send(self.while_waiting(event, error), partition)
+                    await self.send(self.while_waiting(event, error), place)
                     reported = True
             except Exception as error:  # noqa: BLE001 - the agent's edge: one event must not stop the others
                 attempts += 1
                 first_failure = first_failure or datetime.now(UTC)
                 if attempts >= self.settings.attempts or isinstance(error, Unreadable | TooLargeError):
-                    await self._tell_buried(event, partition)
+                    await self._tell_buried(event, place)
                     await self._bury(message, error, attempts, first_failure, event)
                     return None
                 metrics.RETRIES.labels(self.name, type(error).__name__).inc()
             await self._pause(pause)
         raise AssertionError("a backoff does not end")
 
-    async def _tell_buried(self, event: Event, partition: Partition) -> None:
+    async def _tell_buried(self, event: Event, place: Place) -> None:
         """Say that nothing came of an event, where that can be said: its letter must be written in any case."""
         try:
-            await self.send(self.when_buried(event), partition)
+            await self.send(self.when_buried(event), place)
         except (Interrupted, MemoryError):
             raise
         except Exception as error:  # noqa: BLE001 - what is wrong with the event may be wrong with this too
@@ -194,13 +205,13 @@ class Agent:
                 detail=describe(error),
             )
 
-    async def send(self, events: Sequence[Event], partition: Partition) -> None:
+    async def send(self, events: Sequence[Event], place: Place) -> None:
         """Send events and return when the broker has them."""
-        await self._deliver([_outgoing(event) for event in events], partition)
+        await self.deliver([outgoing(event) for event in events], place)
         for event in events:
             metrics.count(event)
 
-    async def _deliver(self, records: Sequence[Outgoing], partition: Partition) -> None:
+    async def deliver(self, records: Sequence[Outgoing], place: Place) -> None:
         """Send records, for as long as it takes. Raises :class:`TooLargeError`, :class:`Interrupted`."""
         began = time.monotonic()
         for pause in self._backoff if records else ():
@@ -208,7 +219,7 @@ class Agent:
                 await send(self.app, records)
             except RefusedError as error:
                 log.warning("broker refused", hop=self.name, detail=str(error))
-                self.waits[partition] = (began, str(error))
+                self._waits[place] = (began, str(error))
                 await self._pause(pause)
             else:
                 break
@@ -232,7 +243,7 @@ class Agent:
         )
         value = b"" if message.key is None and message.value is None else message.value
         letter = Outgoing(DEAD_LETTERS.name, message.key, value, with_obituary(message.headers or (), obituary))
-        await self._deliver([letter], Partition(message.topic, message.partition))
+        await self.deliver([letter], place_of(message))
         metrics.DEAD_LETTERS.labels(self.name, message.topic, obituary.error).inc()
         log.error(
             "dead letter",
@@ -265,7 +276,7 @@ class StatelessAgent(Agent):
     async def handle(self, message: Any, event: Event) -> Sequence[Event]:
         """Ask the hop, send its answer."""
         sent = await self._hop.handle(event)
-        await self.send(sent, Partition(message.topic, message.partition))
+        await self.send(sent, place_of(message))
         return sent
 
     def while_waiting(self, event: Event, error: Unavailable) -> Sequence[Event]:
@@ -277,105 +288,12 @@ class StatelessAgent(Agent):
         return self._hop.failed(event)
 
 
-class StatefulAgent(Agent):
-    """One event at a time, with a row of state for each study, and a clock that turns deadlines into events."""
-
-    def __init__(self, hop: StatefulHop[Any], app: faust.App, settings: StreamSettings) -> None:
-        super().__init__(hop.name, hop.reads, app, settings, isolated=False)
-        self._hop = hop
-        self._table = app.Table(hop.table, partitions=DEADLINES.partitions, key_type=bytes, value_type=bytes)
-        self._table.on_lost = lambda error: self.die("a change of state was not taken by the broker", error)
-        self._rows = Rows(self._table, hop.state)
-        settings_of_topic = changelog(app.conf.id, hop.table).settings
-        limit = min(int(settings_of_topic["max.message.bytes"]), int(settings_of_topic["segment.bytes"]))
-        self._row_limit = limit - RECORD_OVERHEAD_BYTES
-        self._reminded: dict[bytes, tuple[datetime, float]] = {}
-        self._table.on_recover(self._recovered)
-        app.timer(settings.clock_s, name=f"{hop.name}-clock")(self._clock)
-
-    def check(self, message: Any, event: Event) -> None:
-        """A study's state is in the partition of its key, and nowhere else."""
-        key = event.key.encode()
-        if message.key != key:
-            raise NotAnEvent("the record's key is not the event's")
-        if message.partition != partition_of(key):
-            raise NotAnEvent(f"the key belongs on partition {partition_of(key)}: produce with the murmur2 partitioner")
-
-    async def handle(self, message: Any, event: Event) -> Sequence[Event]:
-        """Decide, send, then write the row: a crash between the last two sends the same events again."""
-        if isinstance(event, DeadlinePassed) and event.hop != self.name:
-            return ()
-        key = message.key
-        step = self._hop.decide(event, self._rows.get(key))
-        row = b"" if step.state is None else self._rows.dump(step.state)
-        if len(row) > self._row_limit:
-            raise TooLargeError("the state of the study is larger than its topic allows")
-        await self.send(step.events, Partition(message.topic, message.partition))
-        if step.state is None:
-            self._rows.forget(key)
-        else:
-            self._rows.put(key, row, step.state)
-        return step.events
-
-    async def _recovered(self) -> None:
-        try:
-            self._rows.index()
-        except UnreadableRowError as error:
-            self.die("the state was written by another version; run that version, or empty the state and replay", error)
-
-    async def _assigned(self, _app: Any, assigned: Collection[Any], **_: Any) -> None:
-        """Forget the rows of other partitions: Faust keeps them, and another worker may have changed them since."""
-        await super()._assigned(_app, assigned)
-        own = self._own_partitions()
-        for key in [key for key in self._table if partition_of(key) not in own]:
-            self._table.data.pop(key, None)
-
-    def _own_partitions(self) -> set[int]:
-        return {
-            tp.partition for tp in self.app.assignor.assigned_actives() if tp.topic == self._table.changelog_topic_name
-        }
-
-    async def _clock(self) -> None:
-        """Send DeadlinePassed for rows whose deadline is over. Timers run in rebalances too, hence the guards."""
-        if not self.steady():
-            return
-        generation, own, now = self.app.consumer_generation_id, self._own_partitions(), datetime.now(UTC)
-        due = {}
-        for key, state in self._rows.due(now):
-            assert state.deadline is not None
-            if partition_of(key) in own:
-                due[key] = state
-        metrics.ROWS.labels(self.name).set(len(self._rows))
-        oldest = min((state.deadline for state in due.values()), default=now)
-        metrics.OVERDUE.labels(self.name).set((now - oldest).total_seconds())
-        opened = self._rows.oldest_open() or now
-        metrics.OLDEST_OPEN.labels(self.name).set((now - opened).total_seconds())
-        self._reminded = {key: seen for key, seen in self._reminded.items() if key in due}
-        for key, state in due.items():
-            seen, at = self._reminded.get(key, (None, 0.0))
-            if seen == state.deadline and time.monotonic() - at < self.settings.remind_s:
-                continue
-            if generation != self.app.consumer_generation_id or not self.steady():
-                return
-            event = DeadlinePassed(
-                site=state.site, study_uid=state.study_uid, hop=self.name, deadline=state.deadline, time=now
-            )
-            place = Partition(DEADLINES.name, partition_of(key))
-            try:
-                await self._deliver([_outgoing(event)], place)
-            except Interrupted:
-                return
-            finally:
-                self.waits.pop(place, None)
-            self._reminded[key] = (state.deadline, time.monotonic())
+def place_of(message: Any) -> Place:
+    """Where a message stands."""
+    return Place(Partition(message.topic, message.partition), message.offset)
 
 
-def _leave(message: Any) -> None:
-    """Keep Faust from committing a message: it acknowledges only what nobody has yet. It will be read again."""
-    message.acked = True
-
-
-def _outgoing(event: Event) -> Outgoing:
+def outgoing(event: Event) -> Outgoing:
     """An event on its way. Every topic has as many partitions, so the partition of a key is worked out once."""
     message = encode(event)
     return Outgoing(topic_of(event), message.key, message.value, message.headers, partition_of(message.key))

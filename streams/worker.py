@@ -11,13 +11,14 @@ import structlog
 
 from schemas.topics import Topic, changelog
 from streams import metrics
-from streams.agents import Agent, StatefulAgent, StatelessAgent
+from streams.agents import Agent, StatelessAgent
 from streams.faust_app import NotReadyError, Slot, Worker, app_id, check_broker, new_app
 from streams.hop import StatefulHop, StatelessHop
 from streams.lag import BrokerAwayError, GroupLag
 from streams.log_limit import LogLimit
 from streams.mending import WrongVersionError
 from streams.settings import StreamSettings
+from streams.stateful import StatefulAgent
 from streams.watchdog import Partition, Watchdog
 
 log = structlog.get_logger()

@@ -167,7 +167,7 @@ class ShellProcess:
             self._process.wait()
 
 
-def eventually(check: Any, seconds: float = 120) -> Any:
+def eventually(check: Any, seconds: float = 120, pause: float = 0.3) -> Any:
     """Repeat until it no longer raises AssertionError; its last complaint after so many seconds."""
     deadline = time.monotonic() + seconds
     while True:
@@ -176,4 +176,4 @@ def eventually(check: Any, seconds: float = 120) -> Any:
         except AssertionError:
             if time.monotonic() > deadline:
                 raise
-        time.sleep(0.3)
+        time.sleep(pause)

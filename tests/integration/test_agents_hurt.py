@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from schemas.topics import DEAD_LETTERS
+from streams.faust_app import partition_of
+from streams.settings import StreamSettings
 from tests.integration.hops import probe
-from tests.integration.shell import Sender, ShellProcess, answers, eventually, make_test_topics
+from tests.integration.shell import Sender, ShellProcess, answers, eventually, make_test_topics, read_all
 from tests.stack import Kafka
 
 pytestmark = pytest.mark.integration
@@ -59,13 +62,15 @@ def test_sigkill_in_mid_job_loses_nothing(broker: Kafka, tmp_path: Path) -> None
 
 
 def test_sigkill_of_a_hop_with_a_table_loses_no_event_and_no_state(broker: Kafka, tmp_path: Path) -> None:
+    """Several studies are under way at a time: enough of them that each kill hits some."""
     site = "sigkill-table"
     make_test_topics(broker.bootstrap, site)
-    sent = load(broker.bootstrap, site, studies=12, numbers=20)
-    for least in (30, 90, 150):
+    sent = load(broker.bootstrap, site, studies=200, numbers=20)
+    for least in (300, 1000, 2000):
         with ShellProcess("collect", site, broker.bootstrap, tmp_path) as worker:
-            eventually(some(broker.bootstrap, site, "collect", least))
+            eventually(some(broker.bootstrap, site, "collect", least), pause=0.05)
             worker.kill()
+        assert len(set(answers(broker.bootstrap, site, "seen"))) < len(sent), "nothing was left to be hit"
     whole = "whole: " + ",".join(str(number) for number in range(1, 21))
 
     def every_study_is_whole() -> None:
@@ -74,6 +79,27 @@ def test_sigkill_of_a_hop_with_a_table_loses_no_event_and_no_state(broker: Kafka
     with ShellProcess("collect", site, broker.bootstrap, tmp_path):
         expect(broker.bootstrap, site, "collect", sent)
         eventually(every_study_is_whole)
+
+
+def test_an_event_that_waits_is_not_committed_by_those_behind_it(broker: Kafka, tmp_path: Path) -> None:
+    site = "behind"
+    make_test_topics(broker.bootstrap, site)
+    probes = [probe(site, f"2.25.{study}", 1) for study in range(200)]
+    partition = partition_of(probes[0].key.encode())
+    behind = [event for event in probes[1:] if partition_of(event.key.encode()) == partition]
+    faulty = probe(site, probes[0].study_uid, 1, "raise")
+    Sender(broker.bootstrap).send(faulty, *behind)
+    answered = {(event.study_uid, 1) for event in behind}
+    with ShellProcess("collect", site, broker.bootstrap, tmp_path, retry_first_s=60, retry_cap_s=60) as worker:
+        expect(broker.bootstrap, site, "collect", answered)
+        time.sleep(3 * StreamSettings().commit_interval_s)
+        worker.kill()
+    with ShellProcess("collect", site, broker.bootstrap, tmp_path):
+
+        def kept() -> None:
+            assert faulty.key.encode() in {letter.key for letter in read_all(broker.bootstrap, DEAD_LETTERS.name)}
+
+        eventually(kept)
 
 
 def test_sigterm_in_mid_job_finishes_or_leaves_it(broker: Kafka, tmp_path: Path) -> None:
