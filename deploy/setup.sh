@@ -104,3 +104,28 @@ mkdir -p .local/kafka
 step .venv/.installed "pyproject.toml requirements/dev.txt requirements/build.txt" project
 step .local/kafka/.installed deploy/kafka/pom.xml kafka
 step .local/triton-venv/.installed requirements/triton.txt triton
+
+# --- weights of the trained network, where they can be had; nothing below makes setup fail ---------------------------------
+
+weights() {
+    from=../shared/weights/blast_ct_v1
+    [ -d "$from" ] || from=""
+    # Without a network one attempt an hour, or `make test` would wait for it each time.
+    if [ -z "$from" ] && [ -n "$(find .local/.weights-away -mmin -60 2> /dev/null)" ]; then
+        say "BLAST-CT is not installed, the rule-based model keeps serving; to try again: sinsok models install blast-ct"
+    elif said=$(.venv/bin/sinsok models install blast-ct ${from:+--from "$from"} 2>&1); then
+        rm -f .local/.weights-away
+        echo "$wanted" > .local/.weights
+        say "BLAST-CT's weights (triton_models)"
+    else
+        [ -n "$from" ] || : > .local/.weights-away
+        said=$(echo "$said" | tail -n 1)
+        say "BLAST-CT is not installed, the rule-based model keeps serving: ${said#error: }"
+    fi
+}
+
+wanted=$(cat triton_models/blast_ct*/config.pbtxt gateways/inference/weights/*.py 2> /dev/null | sha256sum)
+if [ "$(cat .local/.weights 2> /dev/null)" != "$wanted" ] || [ ! -e triton_models/blast_ct/provenance.json ] \
+    || [ ! -e triton_models/blast_ct_ensemble/provenance.json ]; then
+    weights
+fi

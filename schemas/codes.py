@@ -7,6 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field
 Scheme = Literal["SCT", "RADLEX", "DCM", "99SINSOK"]
 """Coding Scheme Designator: SNOMED CT, RadLex, DICOM, or sinsok's own private codes."""
 
+Concept = Annotated[str, Field(pattern=r"^(SCT|RADLEX|DCM|99SINSOK):\S+$", description="Coded concept, SCT:1386000")]
+"""A coded concept as configuration names it."""
+
 
 class Code(BaseModel):
     """A coded concept (DICOM PS3.3, section 8.8): scheme, value and a meaning people can read."""

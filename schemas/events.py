@@ -197,6 +197,14 @@ class Priority(StrEnum):
         return list(Priority).index(self)
 
 
+class Side(StrEnum):
+    """Where a lesion lies in a head. Left and right are the patient's own."""
+
+    LEFT = "left"
+    RIGHT = "right"
+    MIDLINE = "midline"
+
+
 class Finding(Record):
     """A lesion a model reports. Coordinates are patient coordinates (LPS, mm; DICOM PS3.3, C.7.6.2.1.1)."""
 
@@ -208,6 +216,10 @@ class Finding(Record):
     series_uid: Uid
     key_instance_uid: Uid = Field(description="SOP Instance UID of the slice with most of the lesion")
     key_frame: int | None = Field(default=None, description="Frame number from 1, in a multi-frame instance")
+    side: Side | None = Field(default=None, description="The patient's side of a head; None where no middle was found")
+    agreement: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=None, description="Mean share of the model's members that marked a lesion there"
+    )
 
 
 class Provenance(Record):
@@ -228,6 +240,13 @@ class Reading(Record):
         description="Compressed numpy archive: labels uint8 [z,y,x], affine 4x4 to LPS mm"
     )
     cautions: tuple[str, ...] = Field(default=(), description="What to know before trusting it, for example gaps")
+    refused: str | None = Field(
+        default=None, description="Why the series is nothing for this model, which then was not asked"
+    )
+    midline_shift_mm: float | None = Field(
+        default=None,
+        description="Of the septum, positive to the left; None where there is no lesion or no sure measurement",
+    )
     provenance: Provenance
     content: Digest = Field(description="The series content (manifest digest) it answers for")
     completed_at: Utc
@@ -244,12 +263,16 @@ class SeriesDecision(Record):
 
 
 class StudyTriaged(StudyEvent):
-    """The result for revision n of a study. Later revisions supersede it."""
+    """The result for revision n of a study. Later revisions supersede it, and a confirmed result an unconfirmed one."""
 
     TYPE: ClassVar[str] = "sinsok.StudyTriaged.v1"
 
     revision: Annotated[int, Field(ge=1)]
     final: bool
+    unconfirmed: bool = Field(
+        default=False,
+        description="A first reading: the result of a more certain one follows for this revision and counts over it",
+    )
     outcome: Outcome
     reason: str
     priority: Priority
@@ -262,13 +285,14 @@ class StudyTriaged(StudyEvent):
     notice: Notice = NOTICE
 
     def identity(self) -> tuple[object, ...]:
-        """One event for a revision, a content, and what the models answered."""
+        """One event for a revision, a content, what the models answered, and which of two readings this is."""
         spoke = ",".join(
             f"{d.series_uid}={d.reading.provenance.model}@{d.reading.provenance.digest}"
             for d in self.series
             if d.reading
         )
-        return (self.key, self.revision, spoke, self.assembled, self.outcome, self.reason)
+        first = ("unconfirmed",) if self.unconfirmed else ()
+        return (self.key, self.revision, spoke, self.assembled, self.outcome, self.reason, *first)
 
 
 # --- alert ---------------------------------------------------------------------------------------------------------

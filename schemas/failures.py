@@ -3,8 +3,9 @@
 ::
 
     PortFailure
-    ├── Unavailable    the far side is away: try again, the same input may succeed
-    └── Unreadable     this input will never work: report it, do not try again
+    ├── Unavailable         the far side is away: try again, the same input may succeed
+    └── Unreadable          this input will never work: report it, do not try again
+        └── NotInstalled    there is no such model here: another may take its place
 """
 
 
@@ -18,3 +19,7 @@ class Unavailable(PortFailure):
 
 class Unreadable(PortFailure):
     """A failure that will not pass: pixel data that cannot be decoded, an answer that breaks the contract."""
+
+
+class NotInstalled(Unreadable):
+    """The model server has no such model."""

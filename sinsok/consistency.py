@@ -26,27 +26,30 @@ def _routes(settings: Settings) -> Iterator[str]:
     served = {model.name: versions(model) for model in models(settings.model_repository)}
     for site in settings.sites:
         for route in settings.rules.of(site).routes:
-            if route.model not in served:
-                there = ", ".join(served) or "no model"
-                yield f"routes: model {route.model} is not in {settings.model_repository}: it has {there}"
-            elif route.version not in served[route.model]:
-                there = ", ".join(served[route.model]) or "none"
-                yield f"routes: model {route.model} has no version {route.version} in the repository, but {there}"
+            for model, version in route.models:
+                if model not in served:
+                    there = ", ".join(served) or "no model"
+                    yield f"routes: model {model} is not in {settings.model_repository}: it has {there}"
+                elif version not in served[model]:
+                    there = ", ".join(served[model]) or "none"
+                    yield f"routes: model {model} has no version {version} in the repository, but {there}"
 
 
 def _rules(settings: Settings) -> Iterator[str]:
     reported = {model.name: _findings(model) for model in models(settings.model_repository)}
+    anywhere = frozenset[str]().union(*(findings for findings in reported.values() if findings is not None))
     sites: dict[tuple[str, frozenset[str]], list[str]] = defaultdict(list)
     for site in settings.sites:
         decided = settings.rules.of(site)
-        routed = [reported.get(route.model) for route in decided.routes]
+        routed = [reported.get(model) for route in decided.routes for model in route.readers]
         known = [findings for findings in routed if findings is not None]
         if len(known) < len(routed):
             continue  # what an unknown model reports is unknown too
         possible = frozenset[str]().union(*known)
         for rule in decided.alerts.rules:
-            if rule.finding not in possible:
-                sites[rule.finding, possible].append(site)
+            # A rule for several findings may serve sites of which each has models for some of them.
+            for finding in rule.concepts if possible.isdisjoint(rule.concepts) else set(rule.concepts) - anywhere:
+                sites[finding, possible].append(site)
     for (finding, possible), names in sites.items():
         there = ", ".join(sorted(possible)) or "nothing"
         yield f"alerts.rules: no model of {', '.join(names)} reports {finding}, they report {there}"

@@ -80,7 +80,8 @@ def printable(text: str) -> str:
 
 
 def _revision(what: StudyAssembled | StudyTriaged) -> str:
-    return f"revision {what.revision} ({'final' if what.final else 'provisional'})"
+    unconfirmed = ", unconfirmed" if isinstance(what, StudyTriaged) and what.unconfirmed else ""
+    return f"revision {what.revision} ({'final' if what.final else 'provisional'}{unconfirmed})"
 
 
 def _series(series: Series) -> Iterable[str]:

@@ -1,24 +1,15 @@
 """Infer: what do the models see in a study? Every series is either shown to a model or has its reason why not.
 
-A series that could not be read makes the study ``failed``, never ``no_findings``: silence must not look like health.
+Where a route names a model that confirms, this is the quick first word: not final, and marked as unconfirmed. The last
+word is the next hop's (streams/confirm.py).
 """
 
 from schemas.base import Event
-from schemas.events import (
-    Finding,
-    Outcome,
-    Priority,
-    Provenance,
-    Reading,
-    Series,
-    SeriesDecision,
-    StudyAssembled,
-    StudyTriaged,
-)
-from schemas.failures import Unavailable, Unreadable
-from streams.policy import judge
+from schemas.events import StudyAssembled, StudyTriaged
+from schemas.failures import Unavailable
+from streams.conclusion import conclude, unread
 from streams.ports import Inference
-from streams.route import route
+from streams.reading import choose, may_be_confirmed, read
 from streams.site import Sites
 
 
@@ -29,88 +20,32 @@ async def infer(sites: Sites, inference: Inference, event: Event) -> tuple[Study
     """
     if not isinstance(event, StudyAssembled):
         return ()
-    decisions = [await _decide(sites, inference, event, series) for series in event.series]
-    return (_conclude(sites, event, decisions),)
+    rules = sites.of(event.site)
+    choices = [await choose(inference, event, series, rules.routes) for series in event.series]
+    decisions = [await read(inference, event, choice) for choice in choices]
+    second = sorted({choice.confirm for choice in choices if choice.confirm})
+    remarks = [f"{model} has yet to confirm it" for model in second]
+    return (conclude(rules.alerts, event, decisions, unconfirmed=bool(second), remarks=remarks),)
 
 
-def waiting(event: Event, error: Unavailable) -> tuple[StudyTriaged, ...]:
+def waiting(sites: Sites, event: Event, error: Unavailable) -> tuple[StudyTriaged, ...]:
     """What to tell everybody while the models are away: the AI did not run. The true result supersedes it."""
-    return _unread(event, "not read yet", f"AI did not run yet: {error}")
-
-
-def failed(event: Event) -> tuple[StudyTriaged, ...]:
-    """What to tell everybody when a fault of ours keeps a study from being read."""
-    return _unread(event, "not read", "AI failed on this study; the operator finds it in the dead letters")
-
-
-def _unread(event: Event, why: str, reason: str) -> tuple[StudyTriaged, ...]:
     if not isinstance(event, StudyAssembled):
         return ()
-    decisions = [SeriesDecision(series_uid=one.series_uid, model=None, reason=why) for one in event.series]
-    return (_triaged(event, decisions, Outcome.FAILED, reason, Priority.ROUTINE, (), None),)
+    # The confirming model may be there when the first is not: then its result is the one that counts.
+    second = may_be_confirmed(event, sites.of(event.site).routes)
+    reason = f"AI did not run yet: {error}"
+    return (unread(event, "not read yet", reason, final=event.final and not second, unconfirmed=second),)
 
 
-async def _decide(sites: Sites, inference: Inference, study: StudyAssembled, series: Series) -> SeriesDecision:
-    routing = route(series, sites.of(study.site).routes)
-    if routing.route is None:
-        return SeriesDecision(series_uid=series.series_uid, model=None, reason=routing.reason)
-    name = f"{routing.route.model}@{routing.route.version}"
-    try:
-        model = await inference.identify(routing.route.model, routing.route.version)
-        reading = await inference.read(study.site, study.study_uid, series, model)
-    except Unreadable as error:
-        return SeriesDecision(series_uid=series.series_uid, model=name, reason=f"not read: {error}")
-    return SeriesDecision(series_uid=series.series_uid, model=name, reason=routing.reason, reading=reading)
+def failed(sites: Sites, event: Event) -> tuple[StudyTriaged, ...]:
+    """What to tell everybody when a fault of ours keeps a study from being read.
 
-
-def _conclude(sites: Sites, study: StudyAssembled, decisions: list[SeriesDecision]) -> StudyTriaged:
-    readings = [decision.reading for decision in decisions if decision.reading is not None]
-    failures = [decision.reason for decision in decisions if decision.model and decision.reading is None]
-    findings = tuple(finding for reading in readings for finding in reading.findings)
-    verdict = judge(sites.of(study.site).alerts, findings)
-    if findings:
-        outcome, reason = Outcome.FINDINGS, verdict.reason
-    elif failures:
-        outcome, reason = Outcome.FAILED, "; ".join(sorted(set(failures)))
-    elif readings:
-        seen = sorted({f"{reading.provenance.model}@{reading.provenance.version}" for reading in readings})
-        outcome, reason = Outcome.NO_FINDINGS, f"{', '.join(seen)} reported nothing"
-    else:
-        refusals = sorted({decision.reason for decision in decisions})
-        outcome, reason = Outcome.NOT_APPLICABLE, "; ".join(refusals) or "the study has no series"
-    driving = max(readings, key=_total_volume_ml, default=None)
-    return _triaged(
-        study, decisions, outcome, reason, verdict.priority, findings, driving.provenance if driving else None
-    )
-
-
-def _total_volume_ml(reading: Reading) -> float:
-    return sum(finding.volume_ml for finding in reading.findings)
-
-
-def _triaged(
-    study: StudyAssembled,
-    decisions: list[SeriesDecision],
-    outcome: Outcome,
-    reason: str,
-    priority: Priority,
-    findings: tuple[Finding, ...],
-    provenance: Provenance | None,
-) -> StudyTriaged:
-    answered = [decision.reading.completed_at for decision in decisions if decision.reading is not None]
-    return StudyTriaged(
-        time=max([study.time, *answered]),
-        site=study.site,
-        study_uid=study.study_uid,
-        revision=study.revision,
-        final=study.final,
-        outcome=outcome,
-        reason=reason,
-        priority=priority,
-        findings=findings,
-        provenance=provenance,
-        series=tuple(decisions),
-        supersedes=study.supersedes,
-        assembled=study.event_id,
-        last_image_at=max((series.last_image_at for series in study.series), default=study.time),
-    )
+    Final all the same, since it may be the last word: it is not sure that a second reading fares better. If one does,
+    it counts over this.
+    """
+    if not isinstance(event, StudyAssembled):
+        return ()
+    second = may_be_confirmed(event, sites.of(event.site).routes)
+    reason = "AI failed on this study; the operator finds it in the dead letters"
+    return (unread(event, "not read", reason, final=event.final, unconfirmed=second),)

@@ -16,12 +16,15 @@ class Inference(Protocol):
         """The model version as it is served now.
 
         Raises :class:`schemas.failures.Unavailable` where the server is away or the model not ready, and
-        :class:`schemas.failures.Unreadable` where there is no such model or it breaks the contract.
+        :class:`schemas.failures.Unreadable` where it breaks the contract; its kind
+        :class:`schemas.failures.NotInstalled` where the server has no such model.
         """
         ...
 
-    async def read(self, site: str, study_uid: str, series: Series, model: ModelIdentity) -> Reading:
-        """Show a series to a model.
+    async def read(
+        self, site: str, study_uid: str, series: Series, model: ModelIdentity, *, urgent: bool = True
+    ) -> Reading:
+        """Show a series to a model. An urgent one overtakes those that wait for this model and are not.
 
         Raises :class:`schemas.failures.Unavailable` (away, overloaded, too slow; object store away) and
         :class:`schemas.failures.Unreadable` (pixels that cannot be decoded, an answer that breaks the contract).

@@ -1,18 +1,36 @@
-"""Routing: which model looks at a series, and the reason for every series that is shown to none.
+"""Routing: which models can look at a series, and the reason for every series that is shown to none.
 
 Pure: it decides from the facts the gateway recorded and from the site's routes, in the order they are configured.
 """
 
 import re
-from typing import Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 from pydantic import Field, field_validator
 
 from schemas.base import Record
+from schemas.codes import Concept
 from schemas.events import Series
 
 SECONDARY_CAPTURE: Final = "1.2.840.10008.5.1.4.1.1.7"
 """Secondary Capture Image Storage, and the prefix of its multi-frame kinds (DICOM PS3.4, B.5)."""
+
+
+ModelVersion = Annotated[str, Field(pattern=r"^[^@\s]+@[1-9][0-9]*$", description="NAME@VERSION, as in blast_ct@1")]
+
+
+def split(model: ModelVersion) -> tuple[str, str]:
+    """Name and version of ``NAME@VERSION``."""
+    name, _, version = model.partition("@")
+    return name, version
+
+
+class Gate(Record):
+    """A classifier that is asked first, and keeps a series from the model where it sees what must not be read."""
+
+    model: ModelVersion
+    concept: Concept = Field(description="The class of the classifier whose score is judged")
+    max_score: Annotated[float, Field(ge=0, le=1, description="A higher score refuses the series")] = 0.5
 
 
 class Route(Record):
@@ -20,6 +38,10 @@ class Route(Record):
 
     model: str
     version: str = "1"
+    confirm: ModelVersion | None = Field(
+        default=None, description="A slower, more certain model that reads again what this one read"
+    )
+    gate: Gate | None = Field(default=None, description="A classifier that is asked before the model")
     modality: tuple[str, ...] = ("CT",)
     body_part: tuple[str, ...] = ("HEAD", "BRAIN", "SKULL")
     body_part_words: str = Field(
@@ -46,9 +68,25 @@ class Route(Record):
                 raise ValueError(f"is no regular expression: {error}") from None
         return pattern
 
+    @property
+    def reader(self) -> str:
+        """The model and its version, ``NAME@VERSION``."""
+        return f"{self.model}@{self.version}"
+
+    @property
+    def readers(self) -> tuple[str, ...]:
+        """The names of the models whose findings it can bring: the first, and the one that confirms."""
+        return (self.model, self.confirm.partition("@")[0]) if self.confirm else (self.model,)
+
+    @property
+    def models(self) -> tuple[tuple[str, str], ...]:
+        """Name and version of every model it asks."""
+        more = [self.confirm, self.gate.model if self.gate else None]
+        return ((self.model, self.version), *(split(one) for one in more if one))
+
 
 class Routing(NamedTuple):
-    """The route a series takes, or None and why not."""
+    """A route that takes a series, or None and why not."""
 
     route: Route | None
     reason: str
@@ -56,19 +94,32 @@ class Routing(NamedTuple):
 
 def route(series: Series, routes: tuple[Route, ...]) -> Routing:
     """The first route that takes the series; else the reason of the route that came nearest to taking it."""
+    taken, refusal = _sift(series, routes)
+    return taken[0] if taken else refusal
+
+
+def fitting(series: Series, routes: tuple[Route, ...]) -> tuple[Routing, ...]:
+    """Every route that takes the series, in order: where the model of one is not installed, the next may read it."""
+    return tuple(_sift(series, routes)[0])
+
+
+def _sift(series: Series, routes: tuple[Route, ...]) -> tuple[list[Routing], Routing]:
+    """The routes that take the series, and what is said where there are none."""
     if any(sop_class.startswith(SECONDARY_CAPTURE) for sop_class in series.sop_classes):
-        return Routing(None, "secondary capture: a picture of an image, not a measurement")
+        return [], Routing(None, "secondary capture: a picture of an image, not a measurement")
     if "LOCALIZER" in (value.upper() for value in series.image_type):
-        return Routing(None, "localizer")
+        return [], Routing(None, "localizer")
+    taken = []
     refusal = Routing(None, f"no model for modality: {series.modality or 'unstated'}")
     for candidate in routes:
         if series.modality not in candidate.modality:
             continue
         reason, accepted = _fits(series, candidate)
         if accepted:
-            return Routing(candidate, reason)
-        refusal = Routing(None, reason)
-    return refusal
+            taken.append(Routing(candidate, reason))
+        else:
+            refusal = Routing(None, reason)
+    return taken, refusal
 
 
 def _fits(series: Series, route: Route) -> tuple[str, bool]:

@@ -6,7 +6,7 @@ from hashlib import sha256
 from schemas.base import ObjectRef
 from schemas.codes import INTRACRANIAL_HEMORRHAGE
 from schemas.events import Finding, Provenance, Reading, Series
-from schemas.failures import PortFailure, Unreadable
+from schemas.failures import NotInstalled, PortFailure
 from schemas.models import Contract, ModelClass, ModelIdentity
 
 
@@ -51,10 +51,12 @@ class FakeModels:
 
     async def identify(self, model: str, version: str) -> ModelIdentity:
         if (model, version) != (self.model.name, self.model.version):
-            raise Unreadable(f"there is no model {model} version {version}")
+            raise NotInstalled(f"there is no model {model} version {version}")
         return self.model
 
-    async def read(self, site: str, study_uid: str, series: Series, model: ModelIdentity) -> Reading:
+    async def read(
+        self, site: str, study_uid: str, series: Series, model: ModelIdentity, *, urgent: bool = True
+    ) -> Reading:
         if self.fails is not None:
             raise self.fails
         self.read_count += 1

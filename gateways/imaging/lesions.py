@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from gateways.imaging.midline import Midsagittal
 from gateways.imaging.volume import SliceName, Volume
 from schemas.base import Millimetres
 from schemas.events import Finding
@@ -22,6 +23,8 @@ class Report(NamedTuple):
 
     findings: tuple[Finding, ...]
     cautions: tuple[str, ...]
+    midline_shift_mm: float | None = None
+    """None where it was not measured (:func:`gateways.imaging.shift.midline_shift_mm`)."""
 
 
 def lesions(
@@ -30,10 +33,16 @@ def lesions(
     classes: Iterable[ModelClass],
     scores: NDArray[np.float32],
     series_uid: str,
+    *,
+    probability: NDArray[np.uint8] | None = None,
+    agreement: NDArray[np.uint8] | None = None,
+    middle: Midsagittal | None = None,
 ) -> Report:
     """Connected pieces (26 neighbours) of each class of a label map [z, y, x], measured on acquired slices only.
 
-    A piece below its class's least volume is not reported. ``scores`` holds one probability a class, in table order.
+    A piece below its class's least volume is not reported. ``scores`` holds one probability a class, in table order; it
+    is that of each piece where the model gives no ``probability`` of voxels. ``probability`` and ``agreement`` are
+    [z, y, x], 255 for 1; a piece gets their means. Without the ``middle`` of the head no piece has a side.
     """
     found: list[Finding] = []
     boxes = ndimage.find_objects(labels)
@@ -50,7 +59,18 @@ def lesions(
                 continue
             local = np.argwhere(pieces[inner[number - 1]] == number)
             corner = [outer.start + inside.start for outer, inside in zip(box, inner[number - 1], strict=True)]
-            found.append(_finding(volume, local + corner, row, float(score), series_uid))
+            indices = local + corner
+            found.append(
+                _finding(
+                    volume,
+                    indices,
+                    row,
+                    series_uid,
+                    probability=float(score) if probability is None else _mean(probability, indices),
+                    agreement=None if agreement is None else _mean(agreement, indices),
+                    middle=middle,
+                )
+            )
     found.sort(key=lambda finding: (-finding.volume_ml, finding.centroid_mm))
     rest = found[MOST:]
     if not rest:
@@ -85,19 +105,35 @@ def classification(
     return Report(tuple(findings), ("the model locates nothing: place and key slice are those of the whole series",))
 
 
-def _finding(volume: Volume, indices: NDArray[np.intp], row: ModelClass, score: float, series_uid: str) -> Finding:
+def _finding(
+    volume: Volume,
+    indices: NDArray[np.intp],
+    row: ModelClass,
+    series_uid: str,
+    *,
+    probability: float,
+    agreement: float | None,
+    middle: Midsagittal | None,
+) -> Finding:
     low, high, centroid = _extent(volume, indices)
     key = _name(volume, int(np.bincount(indices[:, 0]).argmax()))
     return Finding(
         code=row.code,
-        probability=score,
+        probability=probability,
         volume_ml=round(len(indices) * volume.voxel_ml, 3),
         centroid_mm=centroid,
         box_mm=(low, high),
         series_uid=series_uid,
         key_instance_uid=key.sop_uid,
         key_frame=key.frame,
+        side=middle.side(centroid) if middle else None,
+        agreement=agreement,
     )
+
+
+def _mean(shares: NDArray[np.uint8], indices: NDArray[np.intp]) -> float:
+    """Mean over voxels of what is stored as 0 to 255."""
+    return round(float(shares[tuple(indices.T)].mean()) / 255, 4)
 
 
 def _extent(volume: Volume, indices: NDArray[np.intp]) -> tuple[Millimetres, Millimetres, Millimetres]:

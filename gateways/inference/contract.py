@@ -13,7 +13,18 @@ from tritonclient.grpc import model_config_pb2
 from gateways.inference.repository import parameter
 from schemas.base import Digest
 from schemas.failures import Unreadable
-from schemas.models import INPUTS, OUTPUTS, SCORES, ClassTable, Contract, ModelClass, ModelIdentity, Tensor
+from schemas.models import (
+    INPUTS,
+    OPTIONAL_OUTPUTS,
+    OUTPUTS,
+    SCORES,
+    ClassTable,
+    Contract,
+    ModelClass,
+    ModelIdentity,
+    Region,
+    Tensor,
+)
 
 _DIGEST: Final = TypeAdapter[str](Digest)
 DEVICES: Final = {"KIND_CPU": "cpu", "KIND_GPU": "gpu"}
@@ -26,6 +37,10 @@ class Answer(NamedTuple):
     """[z, y, x]; None from a classifier."""
     scores: NDArray[np.float32]
     """One a class, in the order of the class table."""
+    probability: NDArray[np.uint8] | None = None
+    """[z, y, x], of any class, 255 is certain; None where the model does not give it."""
+    agreement: NDArray[np.uint8] | None = None
+    """[z, y, x], share of the members that mark the voxel, 255 is all; None where the model does not give it."""
 
 
 def identity(config: model_config_pb2.ModelConfig, version: str) -> ModelIdentity:
@@ -36,14 +51,18 @@ def identity(config: model_config_pb2.ModelConfig, version: str) -> ModelIdentit
     faults = configuration_faults(config)
     if faults:
         raise Unreadable(f"model {config.name} breaks the contract: {'; '.join(faults)}")
+    contract = Contract(parameter(config, "sinsok_contract"))
+    declared = {one.name for one in config.output}
     kinds = {model_config_pb2.ModelInstanceGroup.Kind.Name(group.kind) for group in config.instance_group}
     return ModelIdentity(
         name=config.name,
         version=version,
         digest=parameter(config, "sinsok_digest"),
-        contract=Contract(parameter(config, "sinsok_contract")),
+        contract=contract,
         classes=ClassTable.validate_json(parameter(config, "sinsok_classes")),
         device=DEVICES.get(kinds.pop(), "unstated") if len(kinds) == 1 else "unstated",
+        optional_outputs=tuple(tensor.name for tensor in OPTIONAL_OUTPUTS[contract] if tensor.name in declared),
+        region=Region(region) if (region := parameter(config, "sinsok_region")) else None,
     )
 
 
@@ -58,7 +77,9 @@ def configuration_faults(config: model_config_pb2.ModelConfig) -> list[str]:
     if config.max_batch_size != 0:
         faults.append(f"max_batch_size is {config.max_batch_size}: a volume is not batched, set it to 0")
     faults += _tensor_faults("input", INPUTS, {one.name: one for one in config.input if not one.optional}, exact=True)
-    faults += _tensor_faults("output", OUTPUTS[contract], {one.name: one for one in config.output}, exact=False)
+    outputs = {one.name: one for one in config.output}
+    asked = (*OUTPUTS[contract], *(tensor for tensor in OPTIONAL_OUTPUTS[contract] if tensor.name in outputs))
+    faults += _tensor_faults("output", asked, outputs, exact=False)
     try:
         classes = ClassTable.validate_json(parameter(config, "sinsok_classes"))
     except ValidationError as error:
@@ -67,6 +88,9 @@ def configuration_faults(config: model_config_pb2.ModelConfig) -> list[str]:
         faults.append(f"parameter sinsok_classes: {place}: {first['msg']}")
     else:
         faults += _class_faults(classes, contract, config)
+    region = parameter(config, "sinsok_region")
+    if region and region not in set(Region):
+        faults.append(f"parameter sinsok_region is {region!r}: state {' or '.join(Region)}, or leave it out")
     try:
         _DIGEST.validate_python(parameter(config, "sinsok_digest"))
     except ValidationError:
@@ -85,6 +109,13 @@ def answer_faults(model: ModelIdentity, shape: tuple[int, ...], answer: Answer) 
             faults.append(f"LABELS is {labels.dtype} {list(labels.shape)}, the volume asks for uint8 {list(shape)}")
         elif not set(np.unique(labels).tolist()) <= {0, *(row.label for row in model.classes)}:
             faults.append(f"LABELS holds {int(labels.max())}, which the class table (up to {highest}) does not name")
+    for name, values in (("PROBABILITY", answer.probability), ("AGREEMENT", answer.agreement)):
+        if name not in model.optional_outputs:
+            continue
+        if values is None:
+            faults.append(f"{name} is missing, which the configuration declares")
+        elif values.dtype != np.uint8 or values.shape != shape:
+            faults.append(f"{name} is {values.dtype} {list(values.shape)}, the volume asks for uint8 {list(shape)}")
     scores = answer.scores
     if scores.shape != (len(model.classes),):
         faults.append(f"SCORES has the shape {list(scores.shape)}, the class table has {len(model.classes)} rows")

@@ -28,7 +28,9 @@ class Models(Protocol):
         """The model version as it is served now."""
         ...
 
-    async def read(self, site: str, study_uid: str, series: Series, model: ModelIdentity) -> Reading:
+    async def read(
+        self, site: str, study_uid: str, series: Series, model: ModelIdentity, *, urgent: bool = True
+    ) -> Reading:
         """Show a series to a model."""
         ...
 
@@ -44,7 +46,9 @@ class Recorded:
         """As the models themselves."""
         return await self._models.identify(model, version)
 
-    async def read(self, site: str, study_uid: str, series: Series, model: ModelIdentity) -> Reading:
+    async def read(
+        self, site: str, study_uid: str, series: Series, model: ModelIdentity, *, urgent: bool = True
+    ) -> Reading:
         """The recorded answer, else a new one, recorded before it is returned.
 
         Raises what the models raise, and :class:`schemas.failures.Unavailable` where the store cannot be used.
@@ -54,7 +58,7 @@ class Recorded:
         if known is not None:
             READINGS.labels(model.name, "recorded").inc()
             return known
-        reading = await self._models.read(site, study_uid, series, model)
+        reading = await self._models.read(site, study_uid, series, model, urgent=urgent)
         await asyncio.to_thread(_keep, path, reading)
         return reading
 

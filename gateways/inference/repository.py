@@ -38,6 +38,25 @@ def parameter(config: model_config_pb2.ModelConfig, name: str) -> str:
     return config.parameters[name].string_value if name in config.parameters else ""
 
 
+def installed_files(model: Path) -> list[str]:
+    """Files of a version's folder that are installed and not part of the model's source (``sinsok_installed_files``).
+
+    Raises :class:`schemas.failures.Unreadable` where the configuration cannot be read or names a file outside.
+    """
+    names = parameter(configuration(model / CONFIGURATIONS[0]), "sinsok_installed_files").split()
+    for name in names:
+        if Path(name).name != name or name.startswith("."):
+            raise Unreadable(
+                f"{model / CONFIGURATIONS[0]}: sinsok_installed_files: {name} is no file of the version's folder"
+            )
+    return names
+
+
+def missing_files(model: Path, version: str) -> list[str]:
+    """Files that have to be installed before this version can run. Raises as :func:`installed_files` does."""
+    return [name for name in installed_files(model) if not (model / version / name).is_file()]
+
+
 def digest_of(model: Path, version: str) -> str:
     """sha256 over what computes: ``labels.txt`` and all files of the version, each with its name and size.
 

@@ -1,6 +1,6 @@
 """Where Triton is and how much is asked of it at once."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,6 +16,9 @@ class TritonSettings(BaseModel):
     http_url: Address = "127.0.0.1:8000"
     metrics_url: Address = "127.0.0.1:8002"
     timeout_s: float = Field(default=60.0, gt=0, le=3600, description="The longest a reading of one series may take")
+    routine_timeout_s: float = Field(
+        default=240.0, gt=0, le=3600, description="The longest a reading may take that is not urgent: a confirmation"
+    )
     probe_timeout_s: float = Field(default=3.0, gt=0, le=60, description="The longest other questions may take")
     concurrency: int = Field(default=2, ge=1, le=64, description="Series a process loads and infers at the same time")
     failures: int = Field(
@@ -23,4 +26,7 @@ class TritonSettings(BaseModel):
     )
     load_patience_s: float = Field(
         default=60.0, ge=0, le=24 * 3600, description="Wait so long for a model that could not be loaded"
+    )
+    shared_memory: Literal["auto", "never"] = Field(
+        default="auto", description="auto: volumes go through shared memory to a Triton on this machine"
     )

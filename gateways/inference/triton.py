@@ -13,7 +13,11 @@ import numpy as np
 import structlog
 from pydantic import ValidationError
 
+from gateways.imaging.head import Head, find_head
 from gateways.imaging.lesions import Report, classification, lesions
+from gateways.imaging.midline import midsagittal
+from gateways.imaging.quality import UNGATED, head_ct_quality
+from gateways.imaging.shift import midline_shift_mm
 from gateways.imaging.volume import Volume, load_volume
 from gateways.inference.contract import Answer, answer_faults, identity
 from gateways.inference.server import Failed, NotLoaded, TritonServer
@@ -24,7 +28,7 @@ from schemas.events import Provenance, Reading, Series
 from schemas.failures import PortFailure, Unavailable, Unreadable
 from schemas.identity import study_key, trace_id
 from schemas.manifest import Manifest
-from schemas.models import ModelIdentity
+from schemas.models import ModelIdentity, Region
 
 log = structlog.get_logger()
 
@@ -48,7 +52,8 @@ class TritonInference:
         self._settings = settings
         self._store = store
         self._server = TritonServer(settings)
-        self._places = asyncio.Semaphore(settings.concurrency)
+        # Places of their own: an urgent series does not wait for one until a routine one was read.
+        self._places = {urgent: asyncio.Semaphore(settings.concurrency) for urgent in (True, False)}
         self._failures: Counter[tuple[str, str]] = Counter()
         self._not_loaded: dict[tuple[str, str], float] = {}
 
@@ -69,8 +74,10 @@ class TritonInference:
         self._not_loaded.pop((model, version), None)
         return identity(configuration, version)
 
-    async def read(self, site: str, study_uid: str, series: Series, model: ModelIdentity) -> Reading:
-        """Show a series to a model.
+    async def read(
+        self, site: str, study_uid: str, series: Series, model: ModelIdentity, *, urgent: bool = True
+    ) -> Reading:
+        """Show a series to a model. An urgent one overtakes those that wait for this model and are not.
 
         Raises :class:`schemas.failures.Unavailable` (away, overloaded, too slow; object store away) and
         :class:`schemas.failures.Unreadable` (pixels that cannot be decoded, an answer that breaks the contract; a
@@ -79,10 +86,10 @@ class TritonInference:
         case = (series.manifest.digest, model.digest)
         key = study_key(site, study_uid)
         spoken = log.bind(study_key=key, trace_id=trace_id(key), model=model.name)
-        async with self._places:
+        async with self._places[urgent]:
             try:
                 with _counted(model.name):
-                    reading = await asyncio.to_thread(self._read, series, model)
+                    reading = await asyncio.to_thread(self._read, series, model, urgent)
             except Failed as error:
                 self._failures[case] += 1
                 spoken.warning("model failed over a series", times=self._failures[case], reason=str(error))
@@ -96,34 +103,57 @@ class TritonInference:
         spoken.info("series read", findings=len(reading.findings), seconds=round(sum(reading.seconds.values()), 2))
         return reading
 
-    def _read(self, series: Series, model: ModelIdentity) -> Reading:
+    def _read(self, series: Series, model: ModelIdentity, urgent: bool) -> Reading:
         started = monotonic()
         volume = load_volume(_manifest(self._store.read(series.manifest)), self._store)
         loaded = monotonic()
+        head = find_head(volume) if model.region is Region.HEAD else None
+        quality = head_ct_quality(volume, head) if head else UNGATED
+        if quality.refusal:
+            return _refused(quality.refusal, volume, model, series, loaded - started, monotonic() - loaded)
+        gated = monotonic()
         self._server.check_ready(model.name, model.version)
-        answer = self._server.infer(model, volume)
+        answer = self._server.infer(model, volume, urgent=urgent)
         if faults := answer_faults(model, volume.voxels.shape, answer):
             raise Unreadable(f"model {model.name} breaks the contract: {'; '.join(faults)}")
         inferred = monotonic()
-        report, label_map = self._measure(volume, answer, model, series.series_uid)
+        report, label_map = self._measure(volume, head, answer, model, series.series_uid)
         measured = monotonic()
         return Reading(
             findings=report.findings,
             scores={str(row.code): float(score) for row, score in zip(model.classes, answer.scores, strict=True)},
             label_map=label_map,
-            cautions=(*volume.cautions, *report.cautions),
-            provenance=Provenance(model=model.name, version=model.version, digest=model.digest, device=model.device),
+            cautions=(*volume.cautions, *quality.cautions, *report.cautions),
+            midline_shift_mm=report.midline_shift_mm,
+            provenance=_provenance(model),
             content=series.manifest.digest,
             completed_at=datetime.now(UTC),
-            seconds={"load": loaded - started, "infer": inferred - loaded, "measure": measured - inferred},
+            seconds={
+                "load": loaded - started,
+                "gate": gated - loaded,
+                "infer": inferred - gated,
+                "measure": measured - inferred,
+            },
         )
 
     def _measure(
-        self, volume: Volume, answer: Answer, model: ModelIdentity, series_uid: str
+        self, volume: Volume, head: Head | None, answer: Answer, model: ModelIdentity, series_uid: str
     ) -> tuple[Report, ObjectRef | None]:
         if answer.labels is None:
             return classification(volume, model.classes, answer.scores, series_uid), None
-        report = lesions(volume, answer.labels, model.classes, answer.scores, series_uid)
+        middle = midsagittal(head) if head and answer.labels.any() else None
+        report = lesions(
+            volume,
+            answer.labels,
+            model.classes,
+            answer.scores,
+            series_uid,
+            probability=answer.probability,
+            agreement=answer.agreement,
+            middle=middle,
+        )
+        if middle is not None:
+            report = report._replace(midline_shift_mm=midline_shift_mm(volume, middle))
         content = io.BytesIO()
         np.savez_compressed(
             content,
@@ -135,6 +165,26 @@ class TritonInference:
             return report, self._store.put(content.getvalue(), "label-maps", ".npz")
         except OSError as error:
             raise Unavailable(f"the label map cannot be stored: {error.strerror}") from error
+
+
+def _refused(
+    reason: str, volume: Volume, model: ModelIdentity, series: Series, load_s: float, gate_s: float
+) -> Reading:
+    """The reading of a series that the model is not for, and so was not asked about."""
+    return Reading(
+        findings=(),
+        label_map=None,
+        cautions=volume.cautions,
+        refused=reason,
+        provenance=_provenance(model),
+        content=series.manifest.digest,
+        completed_at=datetime.now(UTC),
+        seconds={"load": load_s, "gate": gate_s},
+    )
+
+
+def _provenance(model: ModelIdentity) -> Provenance:
+    return Provenance(model=model.name, version=model.version, digest=model.digest, device=model.device)
 
 
 @contextmanager

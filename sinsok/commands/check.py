@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import click
 
+from gateways.inference.repository import CONFIGURATIONS, missing_files
 from gateways.kafka_topics import differences
-from schemas.failures import Unavailable
+from schemas.failures import NotInstalled, Unavailable
 from sinsok.consistency import contradictions
 from sinsok.errors import UsageError
 from sinsok.settings import Settings, config_path, load
@@ -31,7 +32,8 @@ class Check(NamedTuple):
 def command() -> None:
     """Validate the configuration and reach every endpoint, one line each.
 
-    Exit code 1 where something does not answer as it should, 2 where the configuration is wrong.
+    A model that is not installed is named and fails nothing: the next route reads its series. Exit code 1 where
+    something does not answer as it should, 2 where the configuration is wrong.
     """
     settings = load()
     if wrong := contradictions(settings):
@@ -41,6 +43,8 @@ def command() -> None:
     for check in checks(settings):
         try:
             check.ask()
+        except NotInstalled as error:
+            click.echo(f"absent  {check.name} {check.endpoint}: {error}; `sinsok models list` says more")
         except (NotReady, Unavailable) as error:
             failed = True
             click.echo(f"failed  {check.name} {check.endpoint}: {error}; {check.remedy}")
@@ -81,9 +85,22 @@ def _triton(settings: Settings) -> Iterator[Check]:
     address = settings.triton.http_url
     yield Check("triton", f"http://{address}", _page(address, "/v2/health/live"), _START)
     routes = (route for site in settings.sites for route in settings.rules.of(site).routes)
-    for model, version in sorted({(route.model, route.version) for route in routes}):
-        ready = _page(address, f"/v2/models/{model}/versions/{version}/ready")
+    for model, version in sorted({named for route in routes for named in route.models}):
+        ready = _served(settings, model, version)
         yield Check("model", f"{model} {version}", ready, "`sinsok models check` and Triton's log say why")
+
+
+def _served(settings: Settings, model: str, version: str) -> Callable[[], None]:
+    """Asks Triton for a model, unless the repository here has not all of its files."""
+    ask = _page(settings.triton.http_url, f"/v2/models/{model}/versions/{version}/ready")
+    folder = settings.model_repository / model
+
+    def installed() -> None:
+        if (folder / CONFIGURATIONS[0]).is_file() and (missing := missing_files(folder, version)):
+            raise NotInstalled(f"not installed ({', '.join(missing)} missing): the next route reads its series")
+        ask()
+
+    return installed
 
 
 def _dicom(settings: Settings) -> Iterator[Check]:

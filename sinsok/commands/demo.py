@@ -17,7 +17,7 @@ from sinsok.keyimage import write_key_image
 from sinsok.settings import Settings
 
 SITE = "suwon"
-_PATIENCE_S = 240.0
+_PATIENCE_S = 900.0
 
 
 @click.command(short_help="Run the main job on synthetic studies and show what happened.")

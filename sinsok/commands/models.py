@@ -1,18 +1,31 @@
 """``sinsok models``: what the model repository holds, and whether it keeps the model contract."""
 
 import json
+from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from gateways.inference.contract import configuration_faults, identity
-from gateways.inference.repository import CONFIGURATIONS, configuration, digest_of, models, parameter, stamp, versions
+from gateways.inference.repository import (
+    CONFIGURATIONS,
+    configuration,
+    digest_of,
+    missing_files,
+    models,
+    parameter,
+    stamp,
+    versions,
+)
 from gateways.inference.server import TritonServer
 from gateways.inference.trial import answer_to_trial
 from schemas.failures import PortFailure, Unavailable, Unreadable
 from sinsok.errors import UsageError, UserError
 from sinsok.settings import Settings, load
+
+INSTALLABLE: Final = {"blast-ct": ("blast_ct", "blast_ct_ensemble")}
+"""What can be installed, and the models that need it."""
 
 
 @click.group(invoke_without_command=True)
@@ -37,10 +50,25 @@ def list_models(as_json: bool) -> None:
 
 @command.command()
 @click.argument("name")
-def install(name: str) -> None:
-    """Fetch what a model needs before it can run."""
-    _folder(load(), name)
-    click.echo(f"{name} is built in: there is nothing to install")
+@click.option("--from", "folder", type=click.Path(path_type=Path), help="Read the published files here: no network.")
+def install(name: str, folder: Path | None) -> None:
+    """Put the weights that NAME needs into the model repository: `blast-ct`."""
+    settings = load()
+    if name not in INSTALLABLE and not any(name in needing for needing in INSTALLABLE.values()):
+        folder_of_model = _folder(settings, name)
+        for version in versions(folder_of_model):
+            if todo := _not_installed(folder_of_model, version):
+                raise UserError(f"{name} version {version} is {todo}; its files cannot be fetched")
+        click.echo(f"{name} is built in: there is nothing to install")
+        return
+    # Not above: it loads onnx, which no other command needs.
+    from gateways.inference.weights import blast_ct
+
+    written = blast_ct.install(settings.model_repository, folder, f"sinsok {version_of('sinsok')}")
+    for model, files in written.items():
+        click.echo(f"{model}: installed {', '.join(files)}" if files else f"{model}: already installed")
+    if any(written.values()):
+        click.echo("a Triton that runs serves them when it is started again: sinsok down, sinsok up")
 
 
 @command.command()
@@ -69,6 +97,8 @@ def stamp_model(name: str) -> None:
     """Write a model's digest into its configurations, after a change of its files that is meant."""
     folder = _folder(load(), name)
     for version in versions(folder):
+        if todo := _not_installed(folder, version):
+            raise UserError(f"{name} version {version} is {todo}")
         click.echo(f"{name} version {version}: {stamp(folder, version)}")
 
 
@@ -84,6 +114,8 @@ def _faults(folder: Path, version: str, server: TritonServer) -> list[str]:
     """What is wrong with the files, then with what Triton serves, then with what it answers."""
     faults = []
     try:
+        if todo := _not_installed(folder, version):
+            return [todo]
         for name in CONFIGURATIONS:
             if (folder / name).exists():
                 stated = configuration(folder / name)
@@ -106,7 +138,7 @@ def _describe(folder: Path, version: str, server: TritonServer) -> dict[str, Any
     stated = configuration(folder / CONFIGURATIONS[0])
     digest = parameter(stated, "sinsok_digest")
     try:
-        state = server.state(folder.name, version)
+        state = _not_installed(folder, version) or server.state(folder.name, version)
     except PortFailure as error:
         state = str(error)
     return {
@@ -121,8 +153,19 @@ def _describe(folder: Path, version: str, server: TritonServer) -> dict[str, Any
     }
 
 
+def _not_installed(folder: Path, version: str) -> str:
+    """What to do about a model that lacks files; empty for one that is whole."""
+    missing = missing_files(folder, version)
+    if not missing:
+        return ""
+    names = [name for name, needing in INSTALLABLE.items() if folder.name in needing]
+    what = f"run `sinsok models install {names[0]}`" if names else f"put {', '.join(missing)} into {folder / version}"
+    return f"not installed: {what}"
+
+
 def _lines(row: dict[str, Any]) -> list[str]:
-    warning = "" if row["digest_matches"] else " (the files are different)"
+    whole = row["digest_matches"] or row["state"].startswith("not installed")
+    warning = "" if whole else " (the files are different)"
     return [
         f"{row['name']} version {row['version']}: {row['state']}",
         f"contract {row['contract']}, {row['source'] or 'source unstated'}, {row['licence'] or 'licence unstated'}",

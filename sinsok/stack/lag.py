@@ -10,6 +10,7 @@ from schemas.topics import DEADLINES, DICOM_SERIES, RESULTS, STUDIES, Topic
 READS: Final[dict[str, tuple[Topic, ...]]] = {
     "sinsok-assemble": (DICOM_SERIES, DEADLINES),
     "sinsok-infer": (STUDIES,),
+    "sinsok-confirm": (STUDIES,),
     "sinsok-alert": (RESULTS, DEADLINES),
 }
 """What each consumer group reads; a test holds it against the pipeline."""

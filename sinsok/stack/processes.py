@@ -7,7 +7,7 @@ from typing import Final
 from sinsok.stack import probe
 from sinsok.stack.part import Listener, Part
 
-HOPS: Final = ("assemble", "infer", "alert")
+HOPS: Final = ("assemble", "infer", "confirm", "alert")
 """The hops that run as stream processes, in the order of the flow; a test holds it against the pipeline."""
 
 PROCESSES: Final[dict[str, tuple[str, ...]]] = {

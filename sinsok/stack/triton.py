@@ -3,6 +3,8 @@
 import hashlib
 from pathlib import Path
 
+from gateways.inference.repository import missing_files, models, versions
+from schemas.failures import Unreadable
 from sinsok.stack import probe
 from sinsok.stack.part import INSTALLED, Listener, NotInstalled, NotReady, Part
 
@@ -13,7 +15,11 @@ _STUB = _SERVER / "python_backend_stubs" / "3.11" / "triton_python_backend_stub"
 
 
 def triton(home: Path, repository: Path, host: str, http_port: int, grpc_port: int, metrics_port: int) -> Part:
-    """The server, with the models of ``repository`` in their CPU configuration."""
+    """The server, with the installed models of ``repository`` in their CPU configuration.
+
+    What is installed later is loaded by the next start.
+    """
+    served = installed(repository)
     backends = home / "triton" / "backends"
     http = f"{host}:{http_port}"
     memory = f"sinsok_{hashlib.sha256(str(home).encode()).hexdigest()[:12]}_"
@@ -41,7 +47,7 @@ def triton(home: Path, repository: Path, host: str, http_port: int, grpc_port: i
 
     def ready() -> None:
         alive()
-        models_ready(http, repository)
+        _all_ready(http, served)
 
     return Part(
         name="triton",
@@ -49,6 +55,8 @@ def triton(home: Path, repository: Path, host: str, http_port: int, grpc_port: i
             str(_SERVER / "bin" / "tritonserver"),
             f"--model-repository={repository}",
             "--model-config-name=cpu",
+            "--model-control-mode=explicit",
+            *(f"--load-model={model.name}" for model in served),
             f"--backend-directory={backends}",
             f"--backend-config=python,shm-region-prefix-name={memory}",
             # A model that does not load is reported by `ready`; it must not take the others down.
@@ -82,12 +90,28 @@ def triton(home: Path, repository: Path, host: str, http_port: int, grpc_port: i
     )
 
 
+def installed(repository: Path) -> list[Path]:
+    """Folders of the models that have all files they need to run."""
+    return [model for model in models(repository) if _is_complete(model)]
+
+
 def models_ready(http: str, repository: Path) -> None:
-    """Ask for every version of every model. Raises :class:`NotReady` naming the first that cannot serve."""
-    for configuration in sorted(repository.glob("*/config.pbtxt")):
-        model = configuration.parent
-        for version in sorted(folder.name for folder in model.iterdir() if folder.name.isdecimal()):
+    """Ask for every version of every installed model. Raises :class:`NotReady` naming the first that cannot serve."""
+    _all_ready(http, installed(repository))
+
+
+def _all_ready(http: str, served: list[Path]) -> None:
+    for model in served:
+        for version in versions(model):
             try:
                 probe.get(http, f"/v2/models/{model.name}/versions/{version}/ready")
             except NotReady:
                 raise NotReady(f"Triton at {http} does not serve model {model.name} version {version}") from None
+
+
+def _is_complete(model: Path) -> bool:
+    try:
+        return not any(missing_files(model, version) for version in versions(model))
+    except Unreadable:
+        # Triton says what is wrong with its configuration, and `sinsok models check` too.
+        return True

@@ -100,13 +100,10 @@ class House:
 
     def __init__(self, folder: Path, *, servers: Collection[str] = ("kafka", "triton")) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        for repository in (CHECKOUT / "triton_models", CHECKOUT / "tests" / "models"):
-            for model in models(repository):
-                copy = shutil.copytree(
-                    model, folder / "models" / model.name, ignore=shutil.ignore_patterns("__pycache__")
-                )
-                for version in versions(copy):
-                    stamp(copy, version)
+        for model in (CHECKOUT / "triton_models" / "ich_hyperdensity", *models(CHECKOUT / "tests" / "models")):
+            copy = shutil.copytree(model, folder / "models" / model.name, ignore=shutil.ignore_patterns("__pycache__"))
+            for version in versions(copy):
+                stamp(copy, version)
         names = ("kafka", "controller", "grpc", "http", "metrics", "dicom", "pacs", "pacs_http")
         ports = {name: free_port() for name in names} | {"health": _first_of_free_ports(len(_HOPS) + 1)}
         configuration = folder / "sinsok.toml"
@@ -247,7 +244,7 @@ class House:
         return repeated
 
 
-_HOPS = ("assemble", "infer", "alert")
+_HOPS = ("assemble", "infer", "confirm", "alert")
 _OURS = ("dicom-gateway", *(f"streams-{hop}" for hop in _HOPS))
 
 

@@ -20,7 +20,7 @@ BURST = 10
 READERS = {
     DICOM_SERIES.name: {"assemble"},
     DEADLINES.name: {"assemble", "alert"},
-    STUDIES.name: {"infer"},
+    STUDIES.name: {"infer", "confirm"},
     RESULTS.name: {"alert"},
 }
 Place = tuple[str, int, int]

@@ -57,6 +57,7 @@ def test_up_starts_every_part_and_shows_it(running: Installation) -> None:
         "dicom-gateway",
         "streams-assemble",
         "streams-infer",
+        "streams-confirm",
         "streams-alert",
     ]
     for part in parts.values():

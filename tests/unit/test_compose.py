@@ -169,6 +169,14 @@ def test_copied_files_exist_and_reach_the_build(dockerfile: str) -> None:
         assert source.split("/")[0] in allowed, source
 
 
+def test_triton_is_told_to_load_every_model_of_the_repository() -> None:
+    command = services()["triton"]["command"]
+    told = {word.removeprefix("--load-model=") for word in command if word.startswith("--load-model=")}
+
+    assert {"--model-control-mode=explicit", "--exit-on-error=false"} <= set(command)
+    assert told == {path.name for path in (ROOT / "triton_models").iterdir() if path.is_dir()}
+
+
 def test_every_dockerfile_is_used() -> None:
     builds = [service["build"] for service in services().values() if "build" in service]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.failures import Unavailable
+from schemas.failures import NotInstalled, Unavailable
 from sinsok.commands import check
 from sinsok.commands.check import Check, checks
 from sinsok.consistency import contradictions
@@ -61,6 +61,34 @@ def test_a_rule_where_nothing_is_routed(configured: Path) -> None:
     assert said == "alerts.rules: no model of icheon reports SCT:1386000, they report nothing"
 
 
+def test_a_rule_for_several_findings_needs_each_from_some_model_and_one_from_the_sites_own(configured: Path) -> None:
+    other = configured / "triton_models" / "other"
+    (other / "1").mkdir(parents=True)
+    stated = (configured / "triton_models" / "ich_hyperdensity" / "config.pbtxt").read_text()
+    (other / "config.pbtxt").write_text(stated.replace("ich_hyperdensity", "other").replace("1386000", "99"))
+    several = RULE.replace('"SCT:1386000"', '["SCT:1386000", "SCT:99"]')
+    assert contradictions(settings(configured, SITES + ROUTE + several)) == []
+    (said,) = contradictions(settings(configured, SITES + ROUTE + several.replace("99", "98")))
+    assert said == "alerts.rules: no model of suwon, icheon reports SCT:98, they report SCT:1386000"
+
+
+def test_the_second_model_and_the_gate_of_a_route_must_be_there_too(configured: Path) -> None:
+    more = 'confirm = "five@1"\ngate = { model = "ich_hyperdensity@7", concept = "SCT:1" }\n'
+    missing, wrong = contradictions(settings(configured, SITES + ROUTE + more))
+    assert missing == f"routes: model five is not in {configured}/triton_models: it has ich_hyperdensity"
+    assert wrong == "routes: model ich_hyperdensity has no version 7 in the repository, but 1"
+
+
+def test_a_model_that_is_not_installed_is_named_and_fails_nothing(configured: Path) -> None:
+    config = configured / "triton_models" / "ich_hyperdensity" / "config.pbtxt"
+    config.write_text(
+        config.read_text() + 'parameters { key: "sinsok_installed_files" value { string_value: "weights.npz" } }\n'
+    )
+    (one,) = (one for one in checks(settings(configured, SITES + ROUTE)) if one.name == "model")
+    with pytest.raises(NotInstalled, match=r"not installed \(weights\.npz missing\)"):
+        one.ask()
+
+
 def test_a_model_that_says_nothing_of_its_findings_is_believed(configured: Path) -> None:
     (configured / "triton_models" / "ich_hyperdensity" / "config.pbtxt").write_text('name: "ich_hyperdensity"')
     assert contradictions(settings(configured, SITES + ROUTE + RULE)) == []
@@ -86,6 +114,8 @@ def test_every_endpoint_of_the_configuration_is_asked() -> None:
         "kafka 127.0.0.1:9092",
         "topics 127.0.0.1:9092",
         "triton http://127.0.0.1:8000",
+        "model blast_ct 1",
+        "model blast_ct_ensemble 1",
         "model ich_hyperdensity 1",
         "dicom suwon SUWON_AI 127.0.0.1:11112",
         "dicom anseong ANSEONG_AI 127.0.0.1:11112",
@@ -95,7 +125,8 @@ def test_every_endpoint_of_the_configuration_is_asked() -> None:
         "dicom-gateway http://127.0.0.1:9100/readyz",
         "streams-assemble http://127.0.0.1:9101/readyz",
         "streams-infer http://127.0.0.1:9102/readyz",
-        "streams-alert http://127.0.0.1:9103/readyz",
+        "streams-confirm http://127.0.0.1:9103/readyz",
+        "streams-alert http://127.0.0.1:9104/readyz",
     }
 
 
@@ -111,3 +142,14 @@ def test_one_line_each_and_what_to_do(monkeypatch: pytest.MonkeyPatch, failure: 
     assert answer.out.splitlines()[1:] == ["ok      kafka here:1", "failed  triton there:2: nobody is there; start it"]
     monkeypatch.setattr(check, "checks", lambda settings: asked[:1])
     assert sinsok("check").code == 0
+
+
+def test_what_is_absent_has_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent() -> None:
+        raise NotInstalled("not installed")
+
+    monkeypatch.setattr(check, "checks", lambda settings: [Check("model", "first 1", absent, "install it")])
+    monkeypatch.setattr(check, "contradictions", lambda settings: [])
+    answer = sinsok("check")
+    assert answer.code == 0
+    assert answer.out.splitlines()[1] == "absent  model first 1: not installed; `sinsok models list` says more"

@@ -5,9 +5,9 @@ from hashlib import sha256
 from typing import Any
 
 from schemas.base import ObjectRef
-from schemas.codes import INTRACRANIAL_HEMORRHAGE
+from schemas.codes import INTRACRANIAL_HEMORRHAGE, Code
 from schemas.events import BatchEnd, Finding, Gap, Geometry, Provenance, Reading, Series, SeriesReceived
-from schemas.failures import PortFailure
+from schemas.failures import NotInstalled, PortFailure
 from schemas.models import Contract, ModelIdentity
 from streams.policy import AlertPolicy, Rule
 from streams.route import Route
@@ -86,9 +86,14 @@ def received(one: Series | None = None, *, after: float = 0.0, batch: int = 1, *
     return SeriesReceived(**{**event, **changes})
 
 
-def finding(volume_ml: float = 20.0, probability: float = 0.9, series_uid: str = "2.25.10") -> Finding:
+def finding(
+    volume_ml: float = 20.0,
+    probability: float = 0.9,
+    series_uid: str = "2.25.10",
+    code: Code = INTRACRANIAL_HEMORRHAGE,
+) -> Finding:
     return Finding(
-        code=INTRACRANIAL_HEMORRHAGE,
+        code=code,
         probability=probability,
         volume_ml=volume_ml,
         centroid_mm=(10.0, 20.0, 30.0),
@@ -132,7 +137,9 @@ class FakeInference:
             name=model, version=version, digest=digest(model), contract=Contract.SEGMENTATION, classes=()
         )
 
-    async def read(self, site: str, study_uid: str, series: Series, model: ModelIdentity) -> Reading:
+    async def read(
+        self, site: str, study_uid: str, series: Series, model: ModelIdentity, *, urgent: bool = True
+    ) -> Reading:
         self.asked.append(series.series_uid)
         if self.fails is not None:
             raise self.fails
@@ -143,3 +150,35 @@ class FakeInference:
             content=series.manifest.digest,
             completed_at=self.answered_at,
         )
+
+
+class FakeServer:
+    """Models by name, each with its answer: findings, a whole reading's changes, or a failure. Others are absent."""
+
+    def __init__(self, **models: tuple[Finding, ...] | dict[str, Any] | PortFailure) -> None:
+        self.models = models
+        self.asked: list[tuple[str, str, bool]] = []
+
+    async def identify(self, model: str, version: str) -> ModelIdentity:
+        if model not in self.models:
+            raise NotInstalled(f"there is no model {model} version {version}")
+        return ModelIdentity(
+            name=model, version=version, digest=digest(model), contract=Contract.SEGMENTATION, classes=()
+        )
+
+    async def read(
+        self, site: str, study_uid: str, series: Series, model: ModelIdentity, *, urgent: bool = True
+    ) -> Reading:
+        self.asked.append((model.name, series.series_uid, urgent))
+        answer = self.models[model.name]
+        if isinstance(answer, PortFailure):
+            raise answer
+        changes: dict[str, Any] = answer if isinstance(answer, dict) else {"findings": answer}
+        reading: dict[str, Any] = {
+            "findings": (),
+            "label_map": None,
+            "provenance": Provenance(model=model.name, version=model.version, digest=model.digest, device="cpu"),
+            "content": series.manifest.digest,
+            "completed_at": at(5),
+        }
+        return Reading(**{**reading, **changes})

@@ -68,7 +68,7 @@ def test_a_passing_failure_is_left_to_the_shell() -> None:
 
 
 def test_waiting_is_visible_and_superseded_by_the_result() -> None:
-    [told] = waiting(assembled(series()), Unavailable("triton is away"))
+    [told] = waiting(SITES, assembled(series()), Unavailable("triton is away"))
     result = read(FakeInference(), assembled(series()))
     assert (told.outcome, told.priority) == (Outcome.FAILED, Priority.ROUTINE)
     assert "AI did not run" in told.reason
@@ -76,11 +76,11 @@ def test_waiting_is_visible_and_superseded_by_the_result() -> None:
 
 
 def test_a_study_that_becomes_a_dead_letter_has_a_result_all_the_same() -> None:
-    [told] = failed(assembled(series()))
+    [told] = failed(SITES, assembled(series()))
     assert told.outcome is Outcome.FAILED
     assert told.final
     assert "dead letters" in told.reason
-    assert failed(received()) == ()
+    assert failed(SITES, received()) == ()
 
 
 def test_the_same_answer_gives_the_same_event_id_and_another_model_another() -> None:
@@ -91,11 +91,11 @@ def test_the_same_answer_gives_the_same_event_id_and_another_model_another() -> 
 
 def test_other_events_are_none_of_its_business() -> None:
     assert asyncio.run(infer(SITES, FakeInference(), received())) == ()
-    assert waiting(received(), Unavailable("away")) == ()
+    assert waiting(SITES, received(), Unavailable("away")) == ()
 
 
 def test_a_study_without_a_series_has_a_result_and_a_reason() -> None:
     result = read(FakeInference(), assembled())
     assert (result.outcome, result.reason) == (Outcome.NOT_APPLICABLE, "the study has no series")
-    [told] = failed(assembled())
+    [told] = failed(SITES, assembled())
     assert told.outcome is Outcome.FAILED

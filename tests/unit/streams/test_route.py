@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from schemas.events import Gap
-from streams.route import Route, route
+from streams.route import Gate, Route, fitting, route
 from tests.unit.streams.examples import ROUTE, geometry, series
 
 NO_TEXT = {"body_part": None, "study_description": None, "series_description": None}
@@ -62,3 +62,23 @@ def test_the_first_route_that_fits_is_taken() -> None:
 def test_a_pattern_that_does_not_compile_is_refused() -> None:
     with pytest.raises(ValidationError, match="is no regular expression"):
         Route(model="ich", body_part_words="(")
+
+
+def test_every_route_that_fits_is_known_in_order() -> None:
+    bone, other = Route(model="bone", exclude_kernel="^H3"), Route(model="other", version="2")
+    assert [taken.route for taken in fitting(series(), (ROUTE, bone, other))] == [ROUTE, other]
+    assert fitting(series(image_type=("LOCALIZER",)), (ROUTE, other)) == ()
+
+
+@pytest.mark.parametrize("wrong", ["five", "five@", "@1", "five@one", "five@1@2"])
+def test_a_second_model_is_named_with_its_version(wrong: str) -> None:
+    with pytest.raises(ValidationError):
+        Route(model="ich", confirm=wrong)
+    with pytest.raises(ValidationError):
+        Gate(model=wrong, concept="SCT:1")
+
+
+def test_a_route_knows_every_model_it_asks() -> None:
+    route = Route(model="quick", confirm="five@2", gate=Gate(model="gate@3", concept="99SINSOK:NOT_A_HEAD"))
+    assert route.models == (("quick", "1"), ("five", "2"), ("gate", "3"))
+    assert route.readers == ("quick", "five")

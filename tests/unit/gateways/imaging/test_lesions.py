@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from gateways.imaging.lesions import MOST, classification, lesions
+from gateways.imaging.midline import Midsagittal
 from gateways.imaging.volume import SliceName, Volume
 from schemas.codes import INTRACRANIAL_HEMORRHAGE
+from schemas.events import Side
 from schemas.models import ModelClass
 
 BLOOD = ModelClass(label=1, name="blood", code=INTRACRANIAL_HEMORRHAGE, min_volume_ml=0.02)
@@ -20,8 +22,8 @@ def volume(missing: tuple[int, ...] = ()) -> Volume:
     return Volume(np.zeros(SHAPE, np.int16), affine, SPACING, names)
 
 
-def measured(labels, *, of=None, classes=(BLOOD,), scores=(0.9,)):
-    return lesions(of or volume(), labels, classes, np.array(scores, np.float32), "1.2.3")
+def measured(labels, *, of=None, classes=(BLOOD,), scores=(0.9,), **more):
+    return lesions(of or volume(), labels, classes, np.array(scores, np.float32), "1.2.3", **more)
 
 
 def test_an_empty_map_has_no_findings():
@@ -84,6 +86,31 @@ def test_classes_keep_their_own_scores():
     other = BLOOD.model_copy(update={"label": 3})
     report = measured(labels, classes=(BLOOD, other), scores=(0.9, 0.4))
     assert [round(finding.probability, 2) for finding in report.findings] == [0.9, 0.4]
+
+
+def test_probability_and_agreement_are_means_over_the_piece():
+    labels, probability, agreement = (np.zeros(SHAPE, np.uint8) for _ in range(3))
+    labels[1, 2:12, 2:12] = labels[5, 2:12, 2:10] = 1
+    probability[1], probability[5] = 204, 102
+    probability[5, 2:7], agreement[1] = 255, 51
+    first, second = measured(labels, probability=probability, agreement=agreement).findings
+    assert (first.probability, first.agreement) == (pytest.approx(0.8), pytest.approx(0.2))
+    assert (second.probability, second.agreement) == (pytest.approx(0.7), 0)
+
+
+def test_without_maps_and_middle_nothing_is_said_of_them():
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[1, 2:12, 2:12] = 1
+    (finding,) = measured(labels).findings
+    assert (finding.probability, finding.agreement, finding.side) == (pytest.approx(0.9), None, None)
+
+
+def test_sides_are_against_the_middle_of_the_head():
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[1, 0:20, 44:50] = labels[3, 0:15, 22:28] = labels[5, 0:10, 0:6] = 1
+    middle = Midsagittal(np.array([2.0, 0, 0]), np.array([1.0, 0, 0]))
+    sides = [finding.side for finding in measured(labels, middle=middle).findings]
+    assert sides == [Side.LEFT, Side.MIDLINE, Side.RIGHT]
 
 
 def test_a_classifier_locates_nothing_and_says_so():

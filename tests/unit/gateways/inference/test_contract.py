@@ -10,7 +10,7 @@ from tritonclient.grpc import model_config_pb2
 from gateways.inference.contract import Answer, answer_faults, configuration_faults, identity
 from schemas.codes import INTRACRANIAL_HEMORRHAGE
 from schemas.failures import Unreadable
-from schemas.models import Contract, ModelClass, ModelIdentity
+from schemas.models import Contract, ModelClass, ModelIdentity, Region
 
 GOOD = """
 name: "m" backend: "python" max_batch_size: 0
@@ -36,6 +36,14 @@ def test_identity_of_a_good_model():
     assert (model.name, model.version, model.digest) == ("m", "3", f"sha256:{'a' * 64}")
     assert (model.contract, model.device) == (Contract.SEGMENTATION, "gpu")
     assert [row.name for row in model.classes] == ["blood"]
+
+
+def test_the_region_a_model_states_is_checked():
+    stated = GOOD + 'parameters { key: "sinsok_region" value { string_value: "head" } }'
+    assert identity(config(), "3").region is None
+    assert identity(config(stated), "3").region is Region.HEAD
+    (fault,) = configuration_faults(config(stated.replace('"head"', '"knee"')))
+    assert fault == "parameter sinsok_region is 'knee': state head, or leave it out"
 
 
 def test_a_classifier_needs_no_labels():
@@ -98,3 +106,27 @@ def test_a_good_answer_has_no_faults():
 def test_each_fault_of_an_answer_is_named(given, fault):
     (line,) = answer_faults(MODEL, SHAPE, given)
     assert line.startswith(fault)
+
+
+MAPS = '{ name: "PROBABILITY" data_type: TYPE_UINT8 dims: [ -1, -1, -1 ] }, { name: "SCORES"'
+GIVING = MODEL.model_copy(update={"optional_outputs": ("PROBABILITY", "AGREEMENT")})
+
+
+def test_optional_outputs_are_those_that_are_declared():
+    assert identity(config(), "1").optional_outputs == ()
+    assert identity(config(GOOD.replace('{ name: "SCORES"', MAPS)), "1").optional_outputs == ("PROBABILITY",)
+
+
+def test_an_optional_output_of_another_type_is_a_fault():
+    text = GOOD.replace('{ name: "SCORES"', MAPS.replace("UINT8", "FP32"))
+    (line,) = configuration_faults(config(text))
+    assert line.startswith("output PROBABILITY is FP32")
+
+
+def test_declared_maps_have_to_come_and_to_fit():
+    flat = np.zeros(24, np.uint8)
+    missing, misshapen = answer_faults(GIVING, SHAPE, answer()._replace(agreement=flat))
+    assert missing == "PROBABILITY is missing, which the configuration declares"
+    assert misshapen.startswith("AGREEMENT is uint8 [24], the volume asks for uint8 [2, 3, 4]")
+    whole = flat.reshape(SHAPE)
+    assert answer_faults(GIVING, SHAPE, answer()._replace(probability=whole, agreement=whole)) == []

@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 
 from gateways.inference.contract import configuration_faults
-from gateways.inference.repository import CONFIGURATIONS, configuration, digest_of, models, parameter, stamp, versions
+from gateways.inference.repository import (
+    CONFIGURATIONS,
+    configuration,
+    digest_of,
+    missing_files,
+    models,
+    parameter,
+    stamp,
+    versions,
+)
 from schemas.failures import Unreadable
 
 REPOSITORY = Path(__file__).parents[4] / "triton_models"
@@ -18,9 +27,11 @@ def test_our_own_models_keep_the_contract_and_state_their_digest(model, name):
     config = configuration(model / name)
     assert configuration_faults(config) == []
     assert config.name == model.name
-    assert [parameter(config, "sinsok_digest")] == [digest_of(model, version) for version in versions(model)]
     assert parameter(config, "sinsok_licence")
     assert (model / "README.md").exists()
+    if any(missing_files(model, version) for version in versions(model)):
+        pytest.skip("its weights are not installed")
+    assert [parameter(config, "sinsok_digest")] == [digest_of(model, version) for version in versions(model)]
 
 
 @pytest.fixture

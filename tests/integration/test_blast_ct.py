@@ -1,0 +1,115 @@
+"""The network in a real Triton: the reference's answer on the real case, the same each time; who is answered first."""
+
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from tritonclient.grpc import InferenceServerClient, InferInput
+from tritonclient.utils import InferenceServerException
+
+from gateways.inference.repository import missing_files
+from tests.stack import CHECKOUT
+
+MODEL = CHECKOUT / "triton_models" / "blast_ct"
+REAL = Path(os.environ.get("SINSOK_SHARED", CHECKOUT.parent / "shared")) / "cases" / "rsna2019_ich_ID_fff502d5"
+IPH, IVH = 1, 4
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(bool(missing_files(MODEL, "1")), reason="no weights: run `sinsok models install blast-ct`"),
+]
+needs_real_case = pytest.mark.skipif(not REAL.exists(), reason=f"the real case is not at {REAL}")
+
+
+def inputs(volume, affine, spacing):
+    tensors = []
+    for name, values, kind in (("VOLUME", volume, "INT16"), ("SPACING", spacing, "FP32"), ("AFFINE", affine, "FP64")):
+        tensor = InferInput(name, list(values.shape), kind)
+        tensor.set_data_from_numpy(values)
+        tensors.append(tensor)
+    return tensors
+
+
+def ask(triton, volume, affine, **how):
+    spacing = np.linalg.norm(affine[:3, 2::-1], axis=0).astype(np.float32)
+    return InferenceServerClient(triton.grpc).infer("blast_ct", inputs(volume, affine, spacing), "1", **how)
+
+
+def air():
+    return np.full((4, 32, 32), -1000, np.int16), np.diag([4.0, 4.0, 8.0, 1.0])
+
+
+@pytest.fixture(scope="module")
+def case():
+    slices = [pydicom.dcmread(path) for path in REAL.glob("*.dcm")]
+    slices.sort(key=lambda ds: float(ds.ImagePositionPatient[2]))
+    first, last = (np.array(slices[at].ImagePositionPatient, float) for at in (0, -1))
+    affine = np.eye(4)
+    row, column = np.array(slices[0].ImageOrientationPatient, float).reshape(2, 3)
+    down, across = (float(step) for step in slices[0].PixelSpacing)
+    affine[:3] = np.stack([row * across, column * down, (last - first) / (len(slices) - 1), first], axis=1)
+    volume = np.stack([ds.pixel_array * float(ds.RescaleSlope) + float(ds.RescaleIntercept) for ds in slices])
+    return volume.astype(np.int16), affine
+
+
+def dice(one, other):
+    return 2 * (one & other).sum() / (one.sum() + other.sum())
+
+
+@needs_real_case
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI:UserWarning")
+def test_the_real_case_gets_the_answer_of_the_reference_and_the_same_each_time(triton, case):
+    first, second = (ask(triton, *case) for _ in range(2))
+    for name in ("LABELS", "SCORES", "PROBABILITY", "AGREEMENT"):
+        assert first.as_numpy(name).tobytes() == second.as_numpy(name).tobytes()
+    labels = first.as_numpy("LABELS")
+    reference = np.load(REAL.with_name(f"{REAL.name}_blast_ct_model1_f32.npz"))["labels"]
+    assert dice(labels > 0, reference > 0) >= 0.985
+    assert dice(labels == IPH, reference == IPH) >= 0.98
+    assert dice(labels == IVH, reference == IVH) >= 0.98
+    assert (first.as_numpy("SCORES") > 0.5).all()
+    marked = first.as_numpy("PROBABILITY")[labels > 0] / 255
+    assert marked.min() > 0.2
+    assert (first.as_numpy("AGREEMENT")[labels > 0] == 255).all()
+
+
+def test_a_volume_without_a_head_has_no_labels(triton):
+    answer = ask(triton, *air())
+    assert (answer.as_numpy("LABELS").max(), answer.as_numpy("SCORES").max()) == (0, 0)
+    assert answer.as_numpy("LABELS").shape == (4, 32, 32)
+
+
+def test_an_affine_that_places_nothing_is_refused_and_the_next_request_served(triton):
+    volume, _ = air()
+    with pytest.raises(InferenceServerException, match="AFFINE does not place the voxels in space") as refusal:
+        ask(triton, volume, np.zeros((4, 4)))
+    assert refusal.value.status() == "StatusCode.INVALID_ARGUMENT"
+    assert ask(triton, *air()).as_numpy("LABELS").max() == 0
+
+
+@needs_real_case
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI:UserWarning")
+def test_an_urgent_request_passes_those_that_wait(triton, case):
+    """One runs, three wait, an urgent one comes: it is answered second."""
+    volume, affine = case
+    order = []
+
+    async def send(name, priority):
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(pool, lambda: ask(triton, volume, affine, priority=priority))
+        order.append(name)
+
+    async def everyone():
+        waiting = []
+        for name, priority in (("running", 2), ("first", 2), ("second", 2), ("third", 2), ("urgent", 1)):
+            waiting.append(asyncio.create_task(send(name, priority)))
+            await asyncio.sleep(0.3)
+        await asyncio.gather(*waiting)
+
+    with ThreadPoolExecutor(8) as pool:
+        asyncio.run(everyone())
+    assert order == ["running", "urgent", "first", "second", "third"]

@@ -1,0 +1,1 @@
+../../blast_ct/1/model.py
