@@ -25,8 +25,10 @@ BLOCK: Final = (15, 30, 30)
 """Sides of what is decided at once [z, y, x]: multiples of both coarse strides, small enough for the CPU's caches."""
 _SLAB: Final = 30
 _ALIGNED: Final = 30
-_LONGEST: Final = 90
+_HIGHEST: Final = 40
 """Longest side of a rectangle along y, so that memory stays small."""
+_STEP: Final = 10
+"""Sides of rectangles along y and x are multiples of it: at each new shape OpenVINO prepares itself for 0.1 s."""
 
 
 class _Rectangle(NamedTuple):
@@ -49,9 +51,7 @@ class DenseNetwork:
     def __init__(self, network: Network, precision: str) -> None:
         core = ov.Core()
         settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
-        graphs = {
-            stride: path_graph(network.paths[stride], network.joints[stride].kernel.shape[1]) for stride in STRIDES
-        }
+        graphs = {stride: path_graph(network.paths[stride]) for stride in STRIDES}
         self._paths = {
             stride: core.compile_model(graph, "CPU", settings).create_infer_request()
             for stride, graph in graphs.items()
@@ -100,12 +100,13 @@ class DenseNetwork:
         """Features [channel, z, y, x] of the fine path over a slab from ``low`` to ``high``; 0 outside the mask."""
         fine: Image | None = None
         for part in _rectangles(shadow):
-            ends = (z + _SLAB, part.y + part.height, part.x + part.width)
-            where = tuple(slice(at, end + 2 * REACH) for at, end in zip((z, part.y, part.x), ends, strict=True))
+            top, left = min(part.y, high[1] - part.height), min(part.x, high[2] - part.width)
+            ends = (z + _SLAB, top + part.height, left + part.width)
+            where = tuple(slice(at, end + 2 * REACH) for at, end in zip((z, top, left), ends, strict=True))
             features = self._path(1, padded[where])
             if fine is None:
                 fine = np.zeros((features.shape[0], _SLAB, high[1] - low[1], high[2] - low[2]), np.float32)
-            y, x = part.y - low[1], part.x - low[2]
+            y, x = top - low[1], left - low[2]
             fine[:, :, y : y + part.height, x : x + part.width] = features
         assert fine is not None, "a slab without mask is left out"
         return fine
@@ -138,13 +139,20 @@ def _block_starts(mask: Mask, z: int, low: list[int], high: list[int]) -> Iterat
 
 
 def _rectangles(shadow: Mask) -> Iterator[_Rectangle]:
-    """Rectangles that cover a slab's shadow [y, x], in strips of equal height at most ``_LONGEST``."""
+    """Rectangles that cover a slab's shadow [y, x], in strips of equal height at most ``_HIGHEST``.
+
+    Their sides are multiples of ``_STEP``; they may reach beyond the shadow's array.
+    """
     rows = np.nonzero(shadow.any(1))[0]
     top, bottom = int(rows[0]), int(rows[-1]) + 1
-    strips = -(-(bottom - top) // _LONGEST)
-    height = -(-(bottom - top) // strips)
+    strips = -(-(bottom - top) // _HIGHEST)
+    height = _stepped(-(-(bottom - top) // strips))
     for y in range(top, bottom, height):
         columns = np.nonzero(shadow[y : y + height].any(0))[0]
         if len(columns):
             left, right = int(columns[0]), int(columns[-1]) + 1
-            yield _Rectangle(y, left, min(height, bottom - y), right - left)
+            yield _Rectangle(y, left, height, _stepped(right - left))
+
+
+def _stepped(side: int) -> int:
+    return -(-side // _STEP) * _STEP

@@ -12,12 +12,12 @@ from weights import STRIDES, Network, Step
 Shape = tuple[int, int, int]
 
 
-def path_graph(steps: Sequence[Step], features: int) -> Any:
-    """A path alone: [1, 1, z + 16, y + 16, x + 16] -> the first ``features`` of its channels, of any size."""
+def path_graph(steps: Sequence[Step]) -> Any:
+    """A path alone: [1, 1, z + 16, y + 16, x + 16] -> [1, channel, z, y, x], of any size."""
     x = value = op.parameter([1, 1, -1, -1, -1], np.float32)
     for step in steps:
         value = _step(value, step)
-    return ov.Model([_first(value, features)], [x])
+    return ov.Model([value], [x])
 
 
 def decision_graph(network: Network, block: Shape) -> Any:
@@ -42,7 +42,7 @@ def _step(value: Any, step: Step) -> Any:
     answer = op.add(folded, _channels(step.constant))
     if not step.residual:
         return answer
-    return op.add(answer, value if step.kernel.shape[2] == 1 else _inner(value))
+    return op.add(answer, value if step.kernel.shape[2] == 1 else _inner(value, len(step.kernel)))
 
 
 def _constant(values: NDArray[np.float64]) -> Any:
@@ -63,10 +63,10 @@ def _first(value: Any, channels: int) -> Any:
     return op.slice(value, _integers(0), _integers(channels), _integers(1), _integers(1))
 
 
-def _inner(value: Any) -> Any:
-    """Without the outermost voxel on every side."""
-    ends = [_integers(*(sign,) * 3) for sign in (1, -1, 1)]
-    return op.slice(value, *ends, _integers(2, 3, 4))
+def _inner(value: Any, channels: int) -> Any:
+    """The first channels without the outermost voxel on every side."""
+    begin, end, step = _integers(0, 0, 1, 1, 1), _integers(0, channels, -1, -1, -1), _integers(*(1,) * 5)
+    return op.strided_slice(value, begin, end, step, begin_mask=[1, 0, 0, 0, 0], end_mask=[1, 0, 0, 0, 0])
 
 
 def _repeated(value: Any, times: int) -> Any:

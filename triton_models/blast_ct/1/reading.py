@@ -75,8 +75,10 @@ def read_volume(
         place = answers[0][0]
         inside = asked[place]
         mean = sum(np.float32(1 / len(members)) * answer for _, answer in answers)
-        marked = sum((answer.argmax(0) > 0).astype(np.uint16) for _, answer in answers)
-        labels[place] = mean.argmax(0) * inside
+        common = mean.argmax(0)
+        alone = [common] if len(members) == 1 else [answer.argmax(0) for _, answer in answers]
+        marked = sum((one > 0).astype(np.uint16) for one in alone)
+        labels[place] = common * inside
         probability[place] = np.rint((1 - mean[0]).clip(0, 1) * 255) * inside
         agreement[place] = np.rint(marked * (255 / len(members))) * inside
     scores = [probability[labels == number].mean() / 255 if (labels == number).any() else 0.0 for number in _numbers()]

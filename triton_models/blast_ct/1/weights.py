@@ -178,9 +178,10 @@ def _path(layers: list[_Layer], features: Chosen, least: float) -> tuple[tuple[S
         ordered = _ordered([reads[number + 1] for number in group])
         for number in group:
             used = channels[: _reach(channels, reads[number])]
-            steps.append(layers[number].step(used, ordered, residual=number != group[0]))
-            channels = ordered
-    return tuple(steps), channels[: _reach(channels, features)]
+            made = ordered[: _reach(ordered, features)] if number == group[-1] == len(layers) - 1 else ordered
+            steps.append(layers[number].step(used, made, residual=number != group[0]))
+            channels = made
+    return tuple(steps), channels
 
 
 def _ordered(readers: list[Chosen]) -> NDArray[np.intp]:
