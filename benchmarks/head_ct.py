@@ -20,7 +20,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -29,11 +31,12 @@ CHECKOUT = Path(__file__).parents[1]
 sys.path.insert(0, str(CHECKOUT))
 
 import numpy as np  # noqa: E402
-from heads.changes import CHANGES  # noqa: E402
+import pydicom  # noqa: E402
+from heads.changes import CHANGES, MISSING  # noqa: E402
 from heads.figures import BLOOD, NAMES, Labels, dice, ml, overlaps, print_table, volumes_ml  # noqa: E402
 from heads.model import Model  # noqa: E402
 from heads.peer_environment import NotMade, peer_python  # noqa: E402
-from ich_hyperdensity import REAL, SHARED, part_10, volume_of  # noqa: E402
+from ich_hyperdensity import REAL, SHARED  # noqa: E402
 from scipy import ndimage  # noqa: E402
 
 from gateways.imaging.head import find_head  # noqa: E402
@@ -44,14 +47,22 @@ from gateways.inference.contract import identity  # noqa: E402
 from gateways.inference.repository import configuration, missing_files  # noqa: E402
 from gateways.inference.server import TritonServer  # noqa: E402
 from gateways.inference.settings import TritonSettings  # noqa: E402
-from sinsok.phantom import Case, NoRoom, PhantomStudy, build  # noqa: E402
+from sinsok.phantom import Case, NoRoom, build  # noqa: E402
+from sinsok.phantom.volume import stacked, volume_of  # noqa: E402
+from streams.route import Route  # noqa: E402
 from tests.stack import Triton  # noqa: E402
 
 DEFAULT_PARTS = ("accuracy", "peer", "triton")
 ONE, ENSEMBLE = "blast_ct", "blast_ct_ensemble"
 VERSION = "1"
-VARIANTS = {"bf16": ("bf16", False), "f32": ("f32", False), "bf16, no brain mask": ("bf16", True)}
-"""Precision, and whether the network is asked about everything around the brain too."""
+VARIANTS = {
+    "bf16": ("bf16", False, False),
+    "f32": ("f32", False, False),
+    "bf16, no brain mask": ("bf16", True, False),
+    "f32, placed as in the reference": ("f32", False, True),
+}
+"""Precision, whether the network is asked about everything around the brain too, and whether the slices are placed as
+in the reference, which takes the distance of the first two for all."""
 PHANTOMS = (
     *((case, volume_ml) for case in (Case.IPH, Case.EAH) for volume_ml in (2.0, 5.0, 20.0)),
     (Case.IVH, None),
@@ -61,16 +72,29 @@ REACHABLE = np.ones((3, 9, 9), np.bool_)
 """2 mm and a slice: blood marked farther than this from any is false."""
 
 
+def real_files() -> list[Path]:
+    """The images of the case, from the feet up."""
+    return sorted(REAL.glob("*.dcm"), key=lambda path: _position(path)[2])
+
+
 def real_case() -> tuple[Volume, Labels]:
     """The case and its reference labels, both [z, y, x] with slices ascending."""
-    volume = volume_of(path.read_bytes() for path in sorted(REAL.glob("*.dcm")))
+    volume = stacked(path.read_bytes() for path in real_files())
     with np.load(REAL.with_name(f"{REAL.name}_blast_ct_model1_f32.npz")) as stored:
         reference: Labels = stored["labels"]
     return volume, reference
 
 
-def head_of(study: PhantomStudy) -> Volume:
-    return volume_of(part_10(ds) for ds in study.datasets)
+def placed_as_in_the_reference(volume: Volume) -> Volume:
+    first, second = (_position(path) for path in real_files()[:2])
+    affine = volume.affine.copy()
+    affine[:3, 2], affine[:3, 3] = np.subtract(second, first), first
+    return replace(volume, affine=affine)
+
+
+def _position(path: Path) -> tuple[float, ...]:
+    ds = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["ImagePositionPatient"])
+    return tuple(float(number) for number in ds.ImagePositionPatient)
 
 
 def accuracy(options: argparse.Namespace) -> float:
@@ -81,9 +105,9 @@ def accuracy(options: argparse.Namespace) -> float:
     def rows() -> Iterator[list[str]]:
         yield ["reference", "", "", "", "", "", *ml(volumes_ml(reference, volume)), "", ""]
         version = options.repository / ONE / VERSION
-        for name, (precision, everywhere) in VARIANTS.items():
+        for name, (precision, everywhere, rounded) in VARIANTS.items():
             with Model(options.python, version, precision=precision, everywhere=everywhere) as model:
-                read = model.read(volume, options.times + 1)
+                read = model.read(placed_as_in_the_reference(volume) if rounded else volume, options.times + 1)
             timed.append(median(read.seconds[1:]))
             close, sizes = overlaps(read.labels, reference, volume), ml(volumes_ml(read.labels, volume))
             yield [name, *close, *sizes, f"{timed[-1]:.2f}", f"{read.peak_mb:.0f}"]
@@ -187,8 +211,12 @@ def members(options: argparse.Namespace) -> None:
 def robustness(options: argparse.Namespace) -> None:
     volume, _ = real_case()
     heads: dict[str, Callable[[], Volume]] = {name: partial(change, volume) for name, change in CHANGES.items()}
+    files = real_files()
+    for name, missing in MISSING.items():
+        kept = [path for number, path in enumerate(files) if number not in missing]
+        heads[name] = partial(lambda kept: stacked(path.read_bytes() for path in kept), kept)
     for case in (Case.NEGATIVE, Case.CHEST):
-        heads[f"phantom: {case}"] = partial(lambda case: head_of(build(case, seed=0)), case)
+        heads[f"phantom: {case}"] = partial(lambda case: volume_of(build(case, seed=0)), case)
     model_identity = identity(configuration(options.repository / ONE / "configs" / "cpu.pbtxt"), VERSION)
 
     def rows() -> Iterator[list[str]]:
@@ -200,13 +228,14 @@ def robustness(options: argparse.Namespace) -> None:
                 scores = np.ones(len(model_identity.classes), np.float32)
                 findings = lesions(head, labels, model_identity.classes, scores, "2.25.1").findings
                 outcome = f"findings ({len(findings)})" if findings else "no findings"
-                said = "; ".join(quality.cautions)
-                yield [
-                    name,
-                    *ml(volumes_ml(labels, head)),
-                    f"not applicable: {quality.refusal}" if quality.refusal else outcome,
-                    said,
-                ]
+                runs = groupby(head.slices, key=lambda name: name is None)
+                gap = max((len(list(run)) for missing, run in runs if missing), default=0)
+                if quality.refusal:
+                    outcome = f"not applicable: {quality.refusal}"
+                elif gap > Route(model=ONE).max_gap_slices:
+                    outcome = f"not applicable: {gap} slices missing in one place"
+                said = "; ".join([*head.cautions, *quality.cautions])
+                yield [name, *ml(volumes_ml(labels, head)), outcome, said]
 
     columns = ["head", *(f"{name} ml" for name in NAMES), "outcome", "cautions"]
     print_table("Changed heads (one member, bf16)", columns, rows())
@@ -230,7 +259,7 @@ def _phantom_row(model: Model, case: Case, volume_ml: float | None, seeds: int) 
             study = build(case, seed, volume_ml=volume_ml)
         except NoRoom:
             continue
-        head = head_of(study)
+        head = volume_of(study)
         truth = np.zeros(head.voxels.shape, np.bool_) if study.truth is None else study.truth.labels > 0
         labels = model.read(head).labels
         blood = np.isin(labels, BLOOD)

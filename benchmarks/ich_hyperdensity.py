@@ -7,23 +7,18 @@ certainty, seconds.
     python benchmarks/ich_hyperdensity.py [SEEDS]
 """
 
-import io
 import os
 import sys
-from collections.abc import Iterable
-from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
 from scipy import ndimage
 
-from gateways.imaging.volume import Volume, load_volume
-from schemas.base import ObjectRef
-from schemas.manifest import Instance, Manifest
+from gateways.imaging.volume import Volume
 from sinsok.phantom import Case, build
+from sinsok.phantom.volume import stacked, volume_of
 
 CHECKOUT = Path(__file__).parents[1]
 sys.path.insert(0, str(CHECKOUT / "triton_models" / "ich_hyperdensity" / "1"))
@@ -33,36 +28,6 @@ from hyperdensity import find  # noqa: E402 - found in the model's own folder, n
 CASES = (Case.NEGATIVE, Case.IPH, Case.EAH, Case.IVH, Case.CHEST)
 SHARED = Path(os.environ.get("SINSOK_SHARED", CHECKOUT.parent / "shared"))
 REAL = SHARED / "cases" / "rsna2019_ich_ID_fff502d5"
-
-
-class _Memory:
-    """Objects by their digest."""
-
-    def __init__(self) -> None:
-        self._objects: dict[str, bytes] = {}
-
-    def put(self, content: bytes) -> ObjectRef:
-        digest = f"sha256:{sha256(content).hexdigest()}"
-        self._objects[digest] = content
-        return ObjectRef(uri=f"memory:{digest}", digest=digest, size_bytes=len(content))
-
-    def read(self, ref: ObjectRef) -> bytes:
-        return self._objects[ref.digest]
-
-
-def volume_of(files: Iterable[bytes]) -> Volume:
-    memory = _Memory()
-    instances = tuple(
-        Instance(sop_uid=f"2.25.{number}", sop_class="CT", transfer_syntax="as stored", stored=memory.put(content))
-        for number, content in enumerate(files)
-    )
-    return load_volume(Manifest(site="bench", study_uid="1", series_uid="1", instances=instances), memory)
-
-
-def part_10(ds: Dataset) -> bytes:
-    content = io.BytesIO()
-    ds.save_as(content, enforce_file_format=True)
-    return content.getvalue()
 
 
 def measure(name: str, volume: Volume, blood: NDArray[np.bool_]) -> tuple[float, float]:
@@ -87,7 +52,7 @@ def main(seeds: int) -> None:
         results = []
         for seed in range(seeds):
             study = build(case, seed)
-            volume = volume_of(part_10(ds) for ds in study.datasets)
+            volume = volume_of(study)
             blood = np.zeros(volume.voxels.shape, np.bool_) if study.truth is None else study.truth.labels > 0
             place = f" {study.truth.place}" if study.truth else ""
             results.append(measure(f"{case} {seed}{place}", volume, blood))
@@ -99,7 +64,7 @@ def main(seeds: int) -> None:
     if not REAL.exists():
         print(f"== real case: not here ({REAL})")
         return
-    volume = volume_of(path.read_bytes() for path in sorted(REAL.glob("*.dcm")))
+    volume = stacked(path.read_bytes() for path in sorted(REAL.glob("*.dcm")))
     reference = np.load(REAL.with_name(f"{REAL.name}_blast_ct_model1_f32.npz"))["labels"]
     measure("real case", volume, np.isin(reference, (1, 2, 4)))
 

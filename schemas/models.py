@@ -1,7 +1,8 @@
 """The model contract: what a Triton model must take and give so that sinsok can use it. See docs/models.md.
 
 A model is *self-describing*: the ``parameters`` of its ``config.pbtxt`` hold ``sinsok_contract`` (``segmentation.v1``
-or ``classification.v1``), ``sinsok_classes`` (the class table, JSON) and ``sinsok_digest`` (sha256 of what computes).
+or ``classification.v1``), ``sinsok_classes`` (the class table, JSON) and ``sinsok_digest_1`` (sha256 of what computes
+in version 1).
 """
 
 from enum import StrEnum

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 from tritonclient.grpc import model_config_pb2
 
-from gateways.inference.repository import parameter
+from gateways.inference.repository import parameter, stated_digest
 from schemas.base import Digest
 from schemas.failures import Unreadable
 from schemas.models import (
@@ -48,7 +48,7 @@ def identity(config: model_config_pb2.ModelConfig, version: str) -> ModelIdentit
 
     Raises :class:`schemas.failures.Unreadable` with every fault where it breaks the contract.
     """
-    faults = configuration_faults(config)
+    faults = configuration_faults(config, version)
     if faults:
         raise Unreadable(f"model {config.name} breaks the contract: {'; '.join(faults)}")
     contract = Contract(parameter(config, "sinsok_contract"))
@@ -57,7 +57,7 @@ def identity(config: model_config_pb2.ModelConfig, version: str) -> ModelIdentit
     return ModelIdentity(
         name=config.name,
         version=version,
-        digest=parameter(config, "sinsok_digest"),
+        digest=stated_digest(config, version),
         contract=contract,
         classes=ClassTable.validate_json(parameter(config, "sinsok_classes")),
         device=DEVICES.get(kinds.pop(), "unstated") if len(kinds) == 1 else "unstated",
@@ -66,8 +66,8 @@ def identity(config: model_config_pb2.ModelConfig, version: str) -> ModelIdentit
     )
 
 
-def configuration_faults(config: model_config_pb2.ModelConfig) -> list[str]:
-    """What is wrong with a model's configuration: tensors, class table, digest."""
+def configuration_faults(config: model_config_pb2.ModelConfig, version: str) -> list[str]:
+    """What is wrong with a model's configuration: tensors, class table, the version's digest."""
     faults = []
     stated = parameter(config, "sinsok_contract")
     if stated not in set(Contract):
@@ -92,9 +92,9 @@ def configuration_faults(config: model_config_pb2.ModelConfig) -> list[str]:
     if region and region not in set(Region):
         faults.append(f"parameter sinsok_region is {region!r}: state {' or '.join(Region)}, or leave it out")
     try:
-        _DIGEST.validate_python(parameter(config, "sinsok_digest"))
+        _DIGEST.validate_python(stated_digest(config, version))
     except ValidationError:
-        faults.append("parameter sinsok_digest is not sha256: and 64 hex digits")
+        faults.append(f"parameter sinsok_digest_{version} is not sha256: and 64 hex digits")
     return faults
 
 

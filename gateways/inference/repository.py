@@ -12,7 +12,6 @@ from schemas.failures import Unreadable
 
 CONFIGURATIONS: Final = ("config.pbtxt", "configs/cpu.pbtxt")
 """For NVIDIA's image and for the local stack; both state the same digest."""
-_DIGEST: Final = re.compile(r'(?<=")sha256:[0-9a-f]{64}(?=")')
 
 
 def models(repository: Path) -> list[Path]:
@@ -36,6 +35,11 @@ def configuration(path: Path) -> model_config_pb2.ModelConfig:
 def parameter(config: model_config_pb2.ModelConfig, name: str) -> str:
     """One of a configuration's ``parameters``, empty where it states none."""
     return config.parameters[name].string_value if name in config.parameters else ""
+
+
+def stated_digest(config: model_config_pb2.ModelConfig, version: str) -> str:
+    """What a configuration says that a version's digest is (``sinsok_digest_1``), empty where it says nothing."""
+    return parameter(config, f"sinsok_digest_{version}")
 
 
 def installed_files(model: Path) -> list[str]:
@@ -71,11 +75,24 @@ def digest_of(model: Path, version: str) -> str:
     return f"sha256:{total.hexdigest()}"
 
 
-def stamp(model: Path, version: str) -> str:
-    """Write the digest of a version into the model's configurations and return it."""
-    digest = digest_of(model, version)
-    for name in CONFIGURATIONS:
-        path = model / name
+def set_parameter(model: Path, name: str, value: str) -> None:
+    """Write one of ``parameters`` into all configurations of a model and leave the rest as it is written.
+
+    Raises :class:`schemas.failures.Unreadable` where one does not have it.
+    """
+    for path in (model / configured for configured in CONFIGURATIONS):
         if path.exists():
-            path.write_text(_DIGEST.sub(digest, path.read_text()))
+            text, count = re.subn(rf'("{name}".*?string_value: *")[^"]*', rf"\g<1>{value}", path.read_text())
+            if not count:
+                raise Unreadable(f"{path}: parameter {name} is missing: add it with any value")
+            path.write_text(text)
+
+
+def stamp(model: Path, version: str) -> str:
+    """Write the digest of a version into the model's configurations and return it.
+
+    Raises :class:`schemas.failures.Unreadable` where one has no ``sinsok_digest_VERSION`` to write it into.
+    """
+    digest = digest_of(model, version)
+    set_parameter(model, f"sinsok_digest_{version}", digest)
     return digest

@@ -88,6 +88,16 @@ class TritonServer:
         config: model_config_pb2.ModelConfig = answer.config
         return config
 
+    def load(self, model: str) -> None:
+        """Have a model loaded as its folder is now; what is served already and unchanged goes on being served.
+
+        Raises :class:`Unavailable` where the server is away, does not take orders or cannot load it.
+        """
+        try:
+            self._client.load_model(model, client_timeout=self._settings.timeout_s)
+        except InferenceServerException as error:
+            raise Unavailable(f"Triton at {self._settings.grpc_url} does not load {model}: {_line(error)}") from None
+
     def check_ready(self, model: str, version: str) -> None:
         """Raise what :meth:`state` raises, :class:`NotLoaded`, or :class:`Unavailable` for any other state."""
         state = self.state(model, version)

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ from tritonclient.grpc import InferenceServerClient
 
 from gateways.inference import memory
 from gateways.inference.contract import identity
+from gateways.inference.repository import CONFIGURATIONS, digest_of, stamp
 from gateways.inference.server import TritonServer
 from gateways.inference.settings import TritonSettings
 from gateways.inference.trial import trial_volume
@@ -401,7 +403,79 @@ def models_command(monkeypatch, repository, grpc, *arguments):
 
 def test_check_finds_our_model_good(monkeypatch, triton):
     result = models_command(monkeypatch, CHECKOUT / "triton_models", triton.grpc, "check", "ich_hyperdensity")
-    assert (result.exit_code, result.output) == (0, "ich_hyperdensity version 1: keeps the contract\n")
+    assert result.exit_code == 0
+    assert result.output.startswith("ich_hyperdensity version 1: keeps the contract; answers phantom iph 0 as recorded")
+
+
+@pytest.fixture
+def upgraded(tmp_path, monkeypatch):
+    """A Triton that serves version 1 of ``bright``; version 2 came to its folder since. The routes read with 1."""
+    model = tmp_path / "models" / "bright"
+    shutil.copytree(BRIGHT, model)
+    with Triton(tmp_path / "triton", model.parent) as server:
+        shutil.copytree(model / "1", model / "2")
+        (model / "2" / "model.py").write_text((model / "2" / "model.py").read_text() + "# newer\n")
+        for path in (model / name for name in CONFIGURATIONS):
+            text = path.read_text().replace("sinsok_digest_1", "sinsok_digest_2")
+            (digest,) = (line for line in text.splitlines() if "sinsok_digest_2" in line)
+            path.write_text(f"{path.read_text()}{digest}\nversion_policy {{ specific {{ versions: [ 1, 2 ] }} }}\n")
+        stamp(model, "2")
+        configuration = tmp_path / "sinsok.toml"
+        routes = '[[routes]]\nmodel = "bright" # ours\nversion = "1"\n'
+        configuration.write_text(f'[sites.suwon]\ncalled_ae = "SUWON_AI"\n\n{routes}')
+        monkeypatch.setenv("SINSOK_CONFIG", str(configuration))
+        yield server, model, configuration
+
+
+def test_a_version_is_taken_into_use_and_back_with_one_command(upgraded, monkeypatch):
+    server, model, configuration = upgraded
+    before = configuration.read_text()
+
+    def use(version):
+        return models_command(monkeypatch, model.parent, server.grpc, "use", f"bright@{version}")
+
+    result = use("2")
+    assert result.exception is None
+    assert "the routes read with bright@2, before with version 1" in result.output
+    assert configuration.read_text() == before.replace('version = "1"', 'version = "2"')
+    client = TritonServer(TritonSettings(grpc_url=server.grpc))
+    newer = identity(client.configuration("bright", "2"), "2")
+    assert newer.digest == digest_of(model, "2") != digest_of(model, "1")
+    assert client.infer(newer, trial_volume()).scores.shape == (1,)
+    assert "already" in use("2").output
+    assert use("1").exit_code == 0
+    assert configuration.read_text() == before
+    assert isinstance(use("3").exception, UsageError)
+
+
+def test_a_version_that_does_not_load_changes_nothing(upgraded, monkeypatch):
+    server, model, configuration = upgraded
+    before = configuration.read_text()
+    (model / "2" / "model.py").write_text("raise RuntimeError('made for another machine')\n")
+    stamp(model, "2")
+    result = models_command(monkeypatch, model.parent, server.grpc, "use", "bright@2")
+    assert isinstance(result.exception, UserError)
+    assert "the routes stay as they are" in str(result.exception)
+    assert configuration.read_text() == before
+    client = TritonServer(TritonSettings(grpc_url=server.grpc))
+    assert client.infer(identity(client.configuration("bright", "1"), "1"), trial_volume()).scores.shape == (1,)
+
+
+def test_an_answer_that_changed_is_named(triton, monkeypatch, tmp_path):
+    repository = tmp_path / "models"
+    shutil.copytree(CHECKOUT / "triton_models" / "ich_hyperdensity", repository / "ich_hyperdensity")
+    file = repository / "ich_hyperdensity" / "reference.json"
+    stored = json.loads(file.read_text())
+    stored["versions"]["1"]["haemorrhage"]["volume_ml"] += 3
+    file.write_text(json.dumps(stored))
+    result = models_command(monkeypatch, repository, triton.grpc, "check", "ich_hyperdensity")
+    assert isinstance(result.exception, UserError)
+    assert "answers phantom iph 0 otherwise than recorded: haemorrhage: was" in result.output
+    assert models_command(monkeypatch, repository, triton.grpc, "check", "ich_hyperdensity", "--record").exit_code == 0
+    assert (
+        json.loads(file.read_text())["versions"]
+        == json.loads((CHECKOUT / "triton_models" / "ich_hyperdensity" / "reference.json").read_text())["versions"]
+    )
 
 
 def test_check_names_each_fault_and_fails(monkeypatch, odd, tmp_path):

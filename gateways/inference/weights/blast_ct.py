@@ -14,14 +14,15 @@ from urllib.request import urlopen
 
 from numpy.typing import NDArray
 
-from gateways.inference.repository import installed_files, versions
+from gateways.inference.repository import installed_files, set_parameter, stamp, versions
 from gateways.inference.weights.deepmedic_onnx import check, onnx_bytes
 from gateways.inference.weights.installation import install_files, is_installed
 from gateways.inference.weights.legacy_torch import read_state
 from gateways.inference.weights.npz import npz_bytes
 from schemas.failures import Unavailable, Unreadable
 
-MODELS: Final = ("blast_ct", "blast_ct_ensemble")
+ENSEMBLE: Final = "blast_ct_ensemble"
+MODELS: Final = ("blast_ct", ENSEMBLE)
 """Folders of the model repository that run these networks."""
 SOURCE: Final = "https://github.com/biomedia-mira/blast-ct"
 COMMIT: Final = "96666a1fe61244071b5d5cf4ad0796e4ae3f572a"
@@ -52,23 +53,35 @@ _FILE: Final = re.compile(r"member_(1[0-2]|[1-9])\.(npz|onnx)")
 """A file of a model: the member it is made of, and its form."""
 
 
-def install(repository: Path, folder: Path | None, installed_by: str) -> dict[str, list[str]]:
+def install(
+    repository: Path, folder: Path | None, installed_by: str, ensemble_of: int | None = None
+) -> dict[str, list[str]]:
     """Write what BLAST-CT's models lack into the repository, from a folder or else from where it is published.
 
-    Returns the files written for each model; none for one that had them. Raises :class:`schemas.failures.Unreadable`
-    for files that are not the published ones and a repository without these models, and
-    :class:`schemas.failures.Unavailable` without a network or with a disk that refuses. Nothing is written before
-    everything was read.
+    ``ensemble_of`` makes the ensemble one of so many members, which changes its configurations and its digest. Returns
+    the files written for each model; none for one that had them. Raises :class:`schemas.failures.Unreadable` for files
+    that are not the published ones and a repository without these models, and :class:`schemas.failures.Unavailable`
+    without a network or with a disk that refuses. Nothing is written before everything was read.
     """
     found = [repository / name for name in MODELS if (repository / name / "config.pbtxt").is_file()]
     if not found:
         raise Unreadable(f"{repository} has no model {' or '.join(MODELS)}: there is nothing to install weights for")
     written: dict[str, list[str]] = {model.name: [] for model in found}
-    lacking = {model: _members(model) for model in found if not is_installed(model)}
+    wanted = {model: installed_files(model) for model in found}
+    resized = [model for model in found if model.name == ENSEMBLE and ensemble_of]
+    for model in resized:
+        wanted[model] = [f"member_{member + 1}.{form}" for member in range(ensemble_of or 0) for form in _FORMS]
+    lacking = {
+        model: _members(model, names)
+        for model, names in wanted.items()
+        if names != installed_files(model) or not is_installed(model)
+    }
     tensors = {member: _tensors(member, folder) for member in sorted(set().union(*lacking.values()))}
     for model, members in lacking.items():
+        if model in resized:
+            _have_members(model, wanted[model], len(members))
         contents = {}
-        for name in installed_files(model):
+        for name in wanted[model]:
             member, form = _member_and_form(model, name)
             contents[name] = _FORMS[form](tensors[member])
         provenance = {
@@ -81,7 +94,20 @@ def install(repository: Path, folder: Path | None, installed_by: str) -> dict[st
             "installed_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         written[model.name] = install_files(model, contents, provenance)
+        if model in resized:
+            for version in versions(model):
+                stamp(model, version)
     return written
+
+
+def _have_members(model: Path, names: list[str], count: int) -> None:
+    """Have the configurations list these files, and no other member in the versions."""
+    set_parameter(model, "sinsok_installed_files", " ".join(names))
+    set_parameter(model, "sinsok_source", f"BLAST-CT v1, Monteiro et al. 2020, the mean of {count} members")
+    for version in versions(model):
+        for path in (model / version).iterdir():
+            if _FILE.fullmatch(path.name) and path.name not in names:
+                path.unlink()
 
 
 def published(member: int) -> str:
@@ -89,9 +115,9 @@ def published(member: int) -> str:
     return f"model_{member}.pt"
 
 
-def _members(model: Path) -> list[int]:
-    """The members a model's files are made of."""
-    members = {_member_and_form(model, name)[0] for name in installed_files(model)}
+def _members(model: Path, names: list[str]) -> list[int]:
+    """The members that files of a model are made of."""
+    members = {_member_and_form(model, name)[0] for name in names}
     if not members or not versions(model):
         raise Unreadable(f"{model} has no version, or its config.pbtxt lists no sinsok_installed_files")
     return sorted(members)

@@ -14,7 +14,7 @@ from gateways.inference.repository import (
     digest_of,
     installed_files,
     missing_files,
-    parameter,
+    stated_digest,
     versions,
 )
 from gateways.objects import sync_folder, write_whole
@@ -27,9 +27,10 @@ _WAITING: Final = ".installing"
 
 def is_installed(model: Path) -> bool:
     """Whether every version has its installed files and they are those of the digest its configuration states."""
-    stated = parameter(configuration(model / CONFIGURATIONS[0]), "sinsok_digest")
+    stated = configuration(model / CONFIGURATIONS[0])
     return (model / PROVENANCE).is_file() and all(
-        not missing_files(model, version) and digest_of(model, version) == stated for version in versions(model)
+        not missing_files(model, version) and digest_of(model, version) == stated_digest(stated, version)
+        for version in versions(model)
     )
 
 

@@ -33,7 +33,7 @@ class TritonPythonModel:
         missing = [name for name in needed if not (folder / version / name).is_file()]
         if missing:
             raise pb_utils.TritonModelException(f"{missing[0]} is not installed: run `sinsok models install blast-ct`")
-        stated, actual = parameters["sinsok_digest"]["string_value"], digest_of(folder, version)
+        stated, actual = parameters[f"sinsok_digest_{version}"]["string_value"], digest_of(folder, version)
         if stated != actual:
             raise pb_utils.TritonModelException(
                 f"the files of {args['model_name']} are {actual}, its configuration says {stated}:"

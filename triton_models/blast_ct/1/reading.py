@@ -74,10 +74,10 @@ def read_volume(
     for answers in zip(*(member.blocks(brain.image, asked) for member in members), strict=True):
         place = answers[0][0]
         inside = asked[place]
-        mean = sum(np.float32(1 / len(members)) * answer for _, answer in answers)
+        mean = np.mean([answer for _, answer in answers], 0) if len(members) > 1 else answers[0][1]
         common = mean.argmax(0)
-        alone = [common] if len(members) == 1 else [answer.argmax(0) for _, answer in answers]
-        marked = sum((one > 0).astype(np.uint16) for one in alone)
+        # Who gives a voxel a class is who finds one more likely than none.
+        marked = sum((answer[1:].max(0) > answer[0]).astype(np.uint16) for _, answer in answers)
         labels[place] = common * inside
         probability[place] = np.rint((1 - mean[0]).clip(0, 1) * 255) * inside
         agreement[place] = np.rint(marked * (255 / len(members))) * inside

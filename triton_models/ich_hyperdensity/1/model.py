@@ -26,8 +26,9 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         """Refuse to load where the files are not those that the configuration names."""
-        stated = json.loads(args["model_config"])["parameters"]["sinsok_digest"]["string_value"]
-        actual = digest_of(Path(args["model_repository"]), args["model_version"])
+        version = args["model_version"]
+        stated = json.loads(args["model_config"])["parameters"][f"sinsok_digest_{version}"]["string_value"]
+        actual = digest_of(Path(args["model_repository"]), version)
         if stated != actual:
             raise pb_utils.TritonModelException(
                 f"the files of {args['model_name']} are {actual}, its configuration says {stated}:"

@@ -23,7 +23,7 @@ instance_group [ { kind: KIND_GPU count: 1 } ]
 parameters { key: "sinsok_contract" value { string_value: "segmentation.v1" } }
 parameters { key: "sinsok_classes" value { string_value:
   '[{"label": 1, "name": "blood", "code": {"scheme": "SCT", "value": "1386000", "meaning": "Bleed"}}]' } }
-parameters { key: "sinsok_digest" value { string_value: "sha256:DIGEST" } }
+parameters { key: "sinsok_digest_1" value { string_value: "sha256:DIGEST" } }
 """.replace("DIGEST", "a" * 64)
 
 
@@ -32,23 +32,26 @@ def config(text: str = GOOD) -> model_config_pb2.ModelConfig:
 
 
 def test_identity_of_a_good_model():
-    model = identity(config(), "3")
-    assert (model.name, model.version, model.digest) == ("m", "3", f"sha256:{'a' * 64}")
+    newer = 'parameters { key: "sinsok_digest_3" value { string_value: "sha256:DIGEST" } }'.replace("DIGEST", "b" * 64)
+    both = config(GOOD + newer)
+    assert identity(both, "1").digest == f"sha256:{'a' * 64}"
+    model = identity(both, "3")
+    assert (model.name, model.version, model.digest) == ("m", "3", f"sha256:{'b' * 64}")
     assert (model.contract, model.device) == (Contract.SEGMENTATION, "gpu")
     assert [row.name for row in model.classes] == ["blood"]
 
 
 def test_the_region_a_model_states_is_checked():
     stated = GOOD + 'parameters { key: "sinsok_region" value { string_value: "head" } }'
-    assert identity(config(), "3").region is None
-    assert identity(config(stated), "3").region is Region.HEAD
-    (fault,) = configuration_faults(config(stated.replace('"head"', '"knee"')))
+    assert identity(config(), "1").region is None
+    assert identity(config(stated), "1").region is Region.HEAD
+    (fault,) = configuration_faults(config(stated.replace('"head"', '"knee"')), "1")
     assert fault == "parameter sinsok_region is 'knee': state head, or leave it out"
 
 
 def test_a_classifier_needs_no_labels():
     text = re.sub(r'\{ name: "LABELS".*?\},', "", GOOD, flags=re.DOTALL).replace("segmentation", "classification")
-    assert configuration_faults(config(text)) == []
+    assert configuration_faults(config(text), "1") == []
 
 
 @pytest.mark.parametrize(
@@ -65,13 +68,13 @@ def test_a_classifier_needs_no_labels():
         ("TYPE_FP32 dims: [ 1 ]", "TYPE_FP32 dims: [ 2 ]", "output SCORES has 2 values, the class table has 1 rows"),
         ('"label": 1', '"label": 0', "parameter sinsok_classes: 0.label"),
         ("[{", "{", "parameter sinsok_classes: the whole"),
-        ("sha256:", "md5:", "parameter sinsok_digest is not"),
+        ("sha256:", "md5:", "parameter sinsok_digest_1 is not"),
     ],
 )
 def test_each_fault_is_named(old, new, fault):
     assert old in GOOD
     broken = config(GOOD.replace(old, new))
-    assert any(line.startswith(fault) for line in configuration_faults(broken)), configuration_faults(broken)
+    assert any(line.startswith(fault) for line in configuration_faults(broken, "1")), configuration_faults(broken, "1")
     with pytest.raises(Unreadable, match="breaks the contract"):
         identity(broken, "1")
 
@@ -119,7 +122,7 @@ def test_optional_outputs_are_those_that_are_declared():
 
 def test_an_optional_output_of_another_type_is_a_fault():
     text = GOOD.replace('{ name: "SCORES"', MAPS.replace("UINT8", "FP32"))
-    (line,) = configuration_faults(config(text))
+    (line,) = configuration_faults(config(text), "1")
     assert line.startswith("output PROBABILITY is FP32")
 
 

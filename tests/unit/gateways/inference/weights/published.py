@@ -15,7 +15,8 @@ from tests.unit.gateways.inference.weights.legacy_file import state_dict
 
 CONFIGURATION = """name: "{name}"
 parameters {{ key: "sinsok_installed_files" value {{ string_value: "{files}" }} }}
-parameters {{ key: "sinsok_digest" value {{ string_value: "{digest}" }} }}
+parameters {{ key: "sinsok_source" value {{ string_value: "as published" }} }}
+parameters {{ key: "sinsok_digest_1" value {{ string_value: "{digest}" }} }}
 """
 
 

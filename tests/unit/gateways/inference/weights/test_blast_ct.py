@@ -9,7 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gateways.inference.repository import missing_files, stamp
+from gateways.inference.repository import (
+    configuration,
+    digest_of,
+    installed_files,
+    missing_files,
+    parameter,
+    stamp,
+    stated_digest,
+)
 from gateways.inference.weights import blast_ct
 from gateways.inference.weights.blast_ct import install
 from schemas.failures import PortFailure, Unavailable, Unreadable
@@ -92,6 +100,36 @@ def test_a_model_that_lacks_a_file_is_completed(models: Path, folder: Path) -> N
     (models / "blast_ct_ensemble" / "1" / "member_2.npz").unlink()
     assert [name for name, files in install(models, folder, "sinsok 1").items() if files] == ["blast_ct_ensemble"]
     assert missing_files(models / "blast_ct_ensemble", "1") == []
+
+
+def test_the_ensemble_may_have_more_members_and_fewer_again(
+    models: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blast_ct, "DIGESTS", publish(folder, 1, 2, 3))
+    ensemble = models / "blast_ct_ensemble"
+    install(models, folder, "sinsok 1")
+    stamp(models / "blast_ct", "1")
+    digests = []
+    for count in (3, 2):
+        written = install(models, folder, "sinsok 1", count)["blast_ct_ensemble"]
+        expected = [f"member_{member}.{form}" for member in range(1, count + 1) for form in ("npz", "onnx")]
+        assert written == [f"1/{name}" for name in expected]
+        assert installed_files(ensemble) == expected
+        assert {path.name for path in (ensemble / "1").glob("member_*")} == set(expected)
+        config = configuration(ensemble / "config.pbtxt")
+        assert parameter(config, "sinsok_source").endswith(f"the mean of {count} members")
+        assert stated_digest(config, "1") == digest_of(ensemble, "1")
+        assert install(models, folder / "nowhere", "sinsok 1", count)["blast_ct_ensemble"] == []
+        digests.append(digest_of(ensemble, "1"))
+    assert digests[0] != digests[1]
+
+
+def test_members_that_cannot_be_had_leave_the_ensemble_as_it_is(models: Path, folder: Path) -> None:
+    install(models, folder, "sinsok 1", 2)
+    before = {path: path.read_bytes() for path in models.rglob("*") if path.is_file()}
+    with pytest.raises(Unreadable, match=r"model_3\.pt: no such file"):
+        install(models, folder, "sinsok 1", 3)
+    assert {path: path.read_bytes() for path in models.rglob("*") if path.is_file()} == before
 
 
 def test_a_digest_is_found_wrong_before_anything_is_read(
