@@ -1,7 +1,8 @@
 """What the readings of its series say of a study: the outcome, how urgent it is, and why.
 
 A series that could not be read makes the study ``failed``, and one a model refused to judge was not looked at: neither
-is ever ``no_findings``. Silence must not look like health.
+is ever ``no_findings``. Where nothing was found, the reason says what may have hidden it. Silence must not look like
+health.
 """
 
 from collections.abc import Sequence
@@ -40,7 +41,8 @@ def conclude(
         outcome, reasons = Outcome.FAILED, failures
     elif readings:
         seen = sorted({_name(reading) for reading in readings})
-        outcome, reasons = Outcome.NO_FINDINGS, [f"{', '.join(seen)} reported nothing", *refused]
+        cautions = sorted({f"caution: {caution}" for reading in readings for caution in reading.cautions})
+        outcome, reasons = Outcome.NO_FINDINGS, [f"{', '.join(seen)} reported nothing", *cautions, *refused]
     else:
         turned_away = {one.reason for one in decisions if one.reading is None}
         outcome, reasons = Outcome.NOT_APPLICABLE, sorted({*turned_away, *refused}) or ["the study has no series"]

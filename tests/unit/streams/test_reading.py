@@ -68,6 +68,7 @@ def test_a_refused_reading_is_no_silent_negative() -> None:
 
 def test_cautions_of_a_reading_without_findings_stay_visible() -> None:
     result = read(FakeServer(first={"cautions": ("metal",)}), FIRST)
+    assert result.reason.endswith(" reported nothing; caution: metal")
     assert result.series[0].reading is not None
     assert result.series[0].reading.cautions == ("metal",)
 
