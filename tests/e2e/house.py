@@ -27,7 +27,7 @@ from tests.e2e.scanner import Acknowledged, Study
 from tests.stack import RunningPart, free_port, wait_until
 
 SITES = {"suwon": "SUWON_AI", "anseong": "ANSEONG_AI", "icheon": "ICHEON_AI"}
-"""suwon reads with the model that is shipped; the others with models for tests: HEAD with bright, SKULL with slow."""
+"""suwon reads with a model that is shipped; the others with models for tests: HEAD with bright, SKULL with slow."""
 TOPICS: dict[type[Event], tuple[str, ...]] = {
     SeriesReceived: (DICOM_SERIES.name,),
     InstanceQuarantined: (DICOM_SERIES.name,),
@@ -73,7 +73,7 @@ cap_s = 60
 [alerts]
 page = ["stat"]
 [[alerts.rules]]
-finding = "SCT:1386000"
+finding = ["SCT:1386000", "SCT:274100004"]
 min_volume_ml = 0.3
 priority = "stat"
 [[routes]]
@@ -87,7 +87,7 @@ min_slices = 4
 [sites.suwon]
 called_ae = "SUWON_AI"
 [[sites.suwon.routes]]
-model = "ich_hyperdensity"
+$suwon
 [sites.anseong]
 called_ae = "ANSEONG_AI"
 [sites.icheon]
@@ -96,18 +96,31 @@ called_ae = "ICHEON_AI"
 
 
 class House:
-    """Parts by name, the stored objects, and what the topics say. ``servers`` are those of ``stack.start``."""
+    """Parts by name, the stored objects, and what the topics say.
 
-    def __init__(self, folder: Path, *, servers: Collection[str] = ("kafka", "triton")) -> None:
+    ``servers`` are those of ``stack.start``; suwon reads with ``model``, and again with ``confirm`` where it is given.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        servers: Collection[str] = ("kafka", "triton"),
+        model: str = "ich_hyperdensity",
+        confirm: str | None = None,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        for model in (CHECKOUT / "triton_models" / "ich_hyperdensity", *models(CHECKOUT / "tests" / "models")):
-            copy = shutil.copytree(model, folder / "models" / model.name, ignore=shutil.ignore_patterns("__pycache__"))
+        shipped = [CHECKOUT / "triton_models" / name for name in (model, confirm) if name]
+        for model_folder in (*shipped, *models(CHECKOUT / "tests" / "models")):
+            copy = folder / "models" / model_folder.name
+            shutil.copytree(model_folder, copy, ignore=shutil.ignore_patterns("__pycache__"))
             for version in versions(copy):
                 stamp(copy, version)
         names = ("kafka", "controller", "grpc", "http", "metrics", "dicom", "pacs", "pacs_http")
         ports = {name: free_port() for name in names} | {"health": _first_of_free_ports(len(_HOPS) + 1)}
         configuration = folder / "sinsok.toml"
-        configuration.write_text(_CONFIGURATION.substitute(ports, session=SESSION_S, start=list(servers)))
+        suwon = f'model = "{model}"' + (f'\nconfirm = "{confirm}@1"' if confirm else "")
+        configuration.write_text(_CONFIGURATION.substitute(ports, session=SESSION_S, start=list(servers), suwon=suwon))
         self.environment = {**os.environ, "SINSOK_CONFIG": str(configuration)}
         self.settings = load(self.environment)
         self.home = self.settings.home
