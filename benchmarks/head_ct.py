@@ -6,9 +6,11 @@
 ``peer``        blast-ct (PyPI) with torch on the CPU, in an environment of its own in .local/peers: seconds for some of
                 its patches times their number, or with ``--whole-peer`` for the whole case
 ``triton``      the same volume through a real Triton: seconds in the model and end to end, one member and the ensemble
+``graph``       the ONNX graph of the GPU configuration, through onnxruntime on the CPU: its overlap; minutes
 ``members``     volumes and seconds of the mean of 1 to 5 members
 ``robustness``  the real case changed in many ways, and heads without a bleed: what one member makes of them
 ``phantoms``    synthetic bleeds of known truth: found, overlap, false volumes
+``negatives``   synthetic heads without a bleed: what one member and five mark, and how many would page
 
 Without a part: accuracy, peer and triton. Seconds are medians after one reading to warm up.
 """
@@ -49,6 +51,8 @@ from gateways.inference.server import TritonServer  # noqa: E402
 from gateways.inference.settings import TritonSettings  # noqa: E402
 from sinsok.phantom import Case, NoRoom, build  # noqa: E402
 from sinsok.phantom.volume import stacked, volume_of  # noqa: E402
+from sinsok.settings import load  # noqa: E402
+from streams.policy import judge  # noqa: E402
 from streams.route import Route  # noqa: E402
 from tests.stack import Triton  # noqa: E402
 
@@ -162,6 +166,25 @@ def peer(options: argparse.Namespace, ours: float | None) -> None:
     )
 
 
+def graph(options: argparse.Namespace) -> None:
+    """Print what the ONNX graph of the GPU configuration answers, in the peer's environment."""
+    try:
+        python = options.peer_python or peer_python(CHECKOUT / ".local" / "peers" / "blast-ct")
+    except NotMade as failure:
+        print(f"\ngraph: not measured: {failure}; --peer-python names an interpreter that has onnxruntime")
+        return
+    volume, reference = real_case()
+
+    def rows() -> Iterator[list[str]]:
+        with Model(python, options.repository / ONE / VERSION, precision="graph") as model:
+            for name, head in (("as placed", volume), ("as in the reference", placed_as_in_the_reference(volume))):
+                read = model.read(head)
+                yield [name, *overlaps(read.labels, reference, volume), *ml(volumes_ml(read.labels, volume))]
+
+    columns = ["slices", "Dice all", *(f"Dice {name}" for name in NAMES), *(f"{name} ml" for name in NAMES)]
+    print_table("The ONNX graph on overlapping patches, through onnxruntime on the CPU", columns, rows())
+
+
 def through_triton(options: argparse.Namespace) -> None:
     volume, reference = real_case()
 
@@ -224,10 +247,13 @@ def robustness(options: argparse.Namespace) -> None:
             for name, make in heads.items():
                 head = make()
                 quality = head_ct_quality(head, find_head(head))
-                labels = model.read(head).labels
+                read = model.read(head)
+                labels = read.labels
                 scores = np.ones(len(model_identity.classes), np.float32)
                 findings = lesions(head, labels, model_identity.classes, scores, "2.25.1").findings
                 outcome = f"findings ({len(findings)})" if findings else "no findings"
+                if read.refusal:
+                    outcome = f"failed: {read.refusal}"
                 runs = groupby(head.slices, key=lambda name: name is None)
                 gap = max((len(list(run)) for missing, run in runs if missing), default=0)
                 if quality.refusal:
@@ -250,6 +276,30 @@ def phantoms(options: argparse.Namespace) -> None:
     columns = ["case", "built", "some blood found in", "Dice, median (least)", "at least 0.8 in", "most often called"]
     title = f"Phantoms, seeds 0 to {options.seeds - 1} (one member, bf16)"
     print_table(title, [*columns, "false volumes in", "false ml in all"], rows())
+
+
+def negatives(options: argparse.Namespace) -> None:
+    policy = load({"SINSOK_CONFIG": str(CHECKOUT / "sinsok.toml")}).alerts
+
+    def rows() -> Iterator[list[str]]:
+        for name, members_of in ((ONE, 1), (ENSEMBLE, 5)):
+            classes = identity(configuration(options.repository / name / "configs" / "cpu.pbtxt"), VERSION).classes
+            certain = np.ones(len(classes), np.float32)
+            marked, blood_ml, pages = 0, [], 0
+            with Model(options.python, options.repository / name / VERSION, members=members_of) as model:
+                for seed in range(options.seeds):
+                    head = volume_of(build(Case.NEGATIVE, seed))
+                    labels = model.read(head).labels
+                    # As if the model were certain of all it marks.
+                    findings = lesions(head, labels, classes, certain, "2.25.1").findings
+                    marked += bool(findings)
+                    blood_ml.append(float(np.isin(labels, BLOOD).sum()) * head.voxel_ml)
+                    unconfirmed = name == ONE
+                    pages += judge(policy, findings, unconfirmed=unconfirmed).priority in policy.page
+            yield [name, str(options.seeds), str(marked), f"{max(blood_ml):.2f}", str(pages)]
+
+    columns = ["model", "heads", "with a finding", "most blood marked, ml", "would page"]
+    print_table("Heads without a bleed (phantoms, bf16)", columns, rows())
 
 
 def _phantom_row(model: Model, case: Case, volume_ml: float | None, seeds: int) -> list[str]:
@@ -282,9 +332,13 @@ def _phantom_row(model: Model, case: Case, volume_ml: float | None, seeds: int) 
     ]
 
 
+MORE = (graph, members, robustness, phantoms, negatives)
+"""Parts that are run when they are named."""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    known = (*DEFAULT_PARTS, "members", "robustness", "phantoms")
+    known = (*DEFAULT_PARTS, *(part.__name__ for part in MORE))
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(known))
     parser.add_argument("--times", type=int, default=5, help="readings that are timed")
     parser.add_argument("--seeds", type=int, default=20, help="phantoms of each kind")
@@ -303,7 +357,7 @@ def main() -> None:
         if missing := missing_files(options.repository / name, VERSION):
             print(f"{name}: {', '.join(missing)} not installed: run `sinsok models install blast-ct`")
             return
-    if not REAL.exists() and set(parts) != {"phantoms"}:
+    if not REAL.exists() and not set(parts) <= {"phantoms", "negatives"}:
         print(f"the real case is not at {REAL}; SINSOK_SHARED names the folder that has cases/")
         return
     print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} before")
@@ -312,8 +366,8 @@ def main() -> None:
         peer(options, ours)
     if "triton" in parts:
         through_triton(options)
-    for name, part in (("members", members), ("robustness", robustness), ("phantoms", phantoms)):
-        if name in parts:
+    for part in MORE:
+        if part.__name__ in parts:
             part(options)
 
 

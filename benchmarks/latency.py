@@ -1,9 +1,11 @@
-"""From the last image sent to AlertRaised on the topic, hop by hop, on a stack that is otherwise idle.
+"""From the last image sent to AlertRaised on the topic, hop by hop.
 
-    sinsok up && python benchmarks/latency.py [--runs 20] [--case DIR]
+    sinsok up && python benchmarks/latency.py [--runs 20] [--case DIR] [--busy]
 
 Sends a synthetic head CT with a bleed, and with ``--case`` the DICOM files of a folder under new UIDs, one study after
-the other, and prints p50 and p99 of every hop in seconds. Times are those at which the broker took the events.
+the other, and prints p50 and p99 of every hop in seconds. Times are those at which the broker took the events. A study
+is sent when the last word on the one before was spoken, on an idle stack; with ``--busy`` right after its alert, while
+it is read again.
 """
 
 import argparse
@@ -27,11 +29,17 @@ PATIENCE_S = 120.0
 
 
 class Journey(demo.Journey):
-    """A journey that ends with its alert: the final revision comes after the quiet time, and nobody waits for it."""
+    """A journey that ends with its alert or with the last word on its first revision.
+
+    The final revision comes after the quiet time, and nobody waits for it.
+    """
+
+    until_confirmed = True
 
     @property
     def ended(self) -> bool:
-        return len(self.hops()) == len(demo.HOPS)
+        alerted = len(self.hops()) == len(demo.HOPS)
+        return alerted and (not self.until_confirmed or any(not result.unconfirmed for result in self.results))
 
 
 def phantom_study(run: int, folder: Path) -> str:
@@ -75,7 +83,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--case", type=Path, help="folder of a real series to send as well")
+    parser.add_argument("--busy", action="store_true", help="send the next study while this one is read again")
     options = parser.parse_args()
+    Journey.until_confirmed = not options.busy
     configuration = settings.load(os.environ)
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     makers = {"phantom": phantom_study}

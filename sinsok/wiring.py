@@ -21,14 +21,9 @@ from streams.pipeline import pipeline
 from streams.ports import Inference
 
 
-def inference(settings: Settings) -> Inference:
-    """The model server, with every answer recorded."""
-    return Recorded(TritonInference(settings.triton, FileStore(settings.store)), settings.store)
-
-
-def stream_hop(settings: Settings, name: str) -> StatelessHop | StatefulHop[Any]:
+def stream_hop(settings: Settings, name: str, inference: Inference) -> StatelessHop | StatefulHop[Any]:
     """A hop of the table by its name. Raises :class:`UsageError` where there is none."""
-    for hop in pipeline(settings.rules, inference(settings)):
+    for hop in pipeline(settings.rules, inference):
         if hop.name == name and isinstance(hop, StatelessHop | StatefulHop):
             return hop
     raise UsageError(f"there is no hop {name!r}: choose one of {', '.join(HOPS)}")
@@ -39,11 +34,16 @@ def run_streams(settings: Settings, name: str) -> None:
     # Here and not above: Faust takes a second to import, which `sinsok --help` should not.
     from streams.worker import run
 
-    hop = stream_hop(settings, name)
+    triton = TritonInference(settings.triton, FileStore(settings.store))
+    hop = stream_hop(settings, name, Recorded(triton, settings.store))
+    asked_for_s = settings.triton.routine_timeout_s if name == "confirm" else settings.triton.timeout_s
     streams = settings.streams.model_copy(
         update={
             "bootstrap_servers": settings.kafka.bootstrap_servers,
             "datadir": settings.home / "streams",
+            # A reading that takes as long as it may is not stuck.
+            "stalled_after_s": max(settings.streams.stalled_after_s, 1.5 * asked_for_s),
+            "rebalance_timeout_s": max(settings.streams.rebalance_timeout_s, 1.5 * asked_for_s),
         }
     )
 
@@ -51,7 +51,7 @@ def run_streams(settings: Settings, name: str) -> None:
         # A hop that is stuck ends itself: while it answers it is alive.
         _health(settings, f"streams-{name}", alive=list, ready=health).start()
 
-    if code := run(hop, streams, on_health=serve):
+    if code := run(hop, streams, on_health=serve, answered_at=lambda: triton.answered_at):
         raise SystemExit(code)
 
 

@@ -1,7 +1,7 @@
 """Alert: does somebody have to look now? One alert for a study, whatever number of revisions and readings say so.
 
 A second page goes out only when it became more urgent; an alert is withdrawn only by a final revision in which a model
-looked and the finding is gone. That the AI failed later takes nothing back.
+looked at the series that it is about, and the finding is gone. That the AI failed later takes nothing back.
 
 A study may be read twice, and the two results of a revision come in any order. A confirmed one counts over an
 unconfirmed one. An unconfirmed finding pages at once where the site's rules say so; else it waits for the confirmation,
@@ -12,7 +12,7 @@ new: what the second reading took back stays taken back.
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from schemas.base import Digest, Event
+from schemas.base import Digest, Event, Uid
 from schemas.events import AlertRaised, AlertWithdrawn, DeadlinePassed, Finding, Outcome, Priority, StudyTriaged
 from schemas.identity import derived_id
 from streams.hop import Step, StudyState
@@ -26,6 +26,8 @@ class StudyAlert(StudyState):
     revision: int
     alert_id: UUID | None = None
     priority: Priority | None = None
+    alerted: tuple[Uid, ...] = ()
+    """The series with the findings that the alert is about."""
     confirmed_revision: int = 0
     """The newest revision with a confirmed result."""
     confirmed: tuple[Digest, ...] = ()
@@ -75,7 +77,7 @@ def _word(rules: SiteRules, event: StudyTriaged, study: StudyAlert) -> Step[Stud
     if pages and _outranks(event.priority, study.priority):
         reason = judge(rules.alerts, event.findings).reason
         return _raise(event, event, study, event.priority, reason)
-    if study.alert_id and _looked(event) and event.final and not pages:
+    if study.alert_id and _looked(event) and event.final and not pages and set(study.alerted) <= _read(event):
         return _withdraw(event, study, study.alert_id)
     return Step(study)
 
@@ -102,7 +104,7 @@ def _unanswered(rules: SiteRules, event: DeadlinePassed, study: StudyAlert) -> S
         return Step(None)
     study = _rested(rules, event, study)
     verdict = judge(rules.alerts, _new_findings(waiting, study))
-    if not _outranks(verdict.priority, study.priority):
+    if verdict.priority not in rules.alerts.page or not _outranks(verdict.priority, study.priority):
         return Step(study)
     reason = f"{verdict.reason}; not confirmed within {rules.alerts.confirm_within_s:g} s"
     return _raise(event, waiting, study, verdict.priority, reason)
@@ -116,6 +118,11 @@ def _rested(rules: SiteRules, event: Event, study: StudyAlert) -> StudyAlert:
 
 def _looked(event: StudyTriaged) -> bool:
     return event.outcome in (Outcome.FINDINGS, Outcome.NO_FINDINGS)
+
+
+def _read(event: StudyTriaged) -> set[Uid]:
+    """The series at which a model looked."""
+    return {one.series_uid for one in event.series if one.reading is not None and one.reading.refused is None}
 
 
 def _new_findings(event: StudyTriaged, study: StudyAlert) -> tuple[Finding, ...]:
@@ -152,13 +159,15 @@ def _raise(event: Event, result: StudyTriaged, study: StudyAlert, priority: Prio
     if study.alert_id is not None:
         taken_over = "a more urgent alert took over"
         events.append(_withdrawal(result, raised.time, study.alert_id, taken_over, raised.alert_id))
-    return Step(study.model_copy(update={"alert_id": raised.alert_id, "priority": priority}), tuple(events))
+    alerted = tuple(sorted({finding.series_uid for finding in result.findings}))
+    raising = {"alert_id": raised.alert_id, "priority": priority, "alerted": alerted}
+    return Step(study.model_copy(update=raising), tuple(events))
 
 
 def _withdraw(event: StudyTriaged, study: StudyAlert, alert_id: UUID) -> Step[StudyAlert]:
     reason = f"revision {event.revision} took the finding back: {event.reason}"
     return Step(
-        study.model_copy(update={"alert_id": None, "priority": None}),
+        study.model_copy(update={"alert_id": None, "priority": None, "alerted": ()}),
         (_withdrawal(event, event.time, alert_id, reason, None),),
     )
 

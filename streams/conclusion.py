@@ -36,7 +36,7 @@ def conclude(
     findings = tuple(finding for reading in readings for finding in reading.findings)
     verdict = judge(policy, findings)
     if findings:
-        outcome, reasons = Outcome.FINDINGS, [verdict.reason]
+        outcome, reasons = Outcome.FINDINGS, [verdict.reason, *failures, *refused]
     elif failures:
         outcome, reasons = Outcome.FAILED, failures
     elif readings:

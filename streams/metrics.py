@@ -41,9 +41,10 @@ def count(event: Event) -> None:
         case StudyTriaged():
             RESULTS.labels(event.site, event.final, event.outcome, event.priority).inc()
             for decision in event.series:
-                if decision.model is None:
+                refusal = decision.reason if decision.model is None else decision.reading and decision.reading.refused
+                if refusal:
                     # A reason is a kind and, after the colon, its particulars: only the kind is a label.
-                    REFUSED.labels(event.site, decision.reason.partition(":")[0]).inc()
+                    REFUSED.labels(event.site, refusal.partition(":")[0]).inc()
         case AlertRaised():
             ALERTS.labels(event.site, event.priority).inc()
             IMAGE_TO_ALERT.labels(event.site).observe(max(0.0, time.time() - event.last_image_at.timestamp()))

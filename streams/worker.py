@@ -27,9 +27,15 @@ log = structlog.get_logger()
 class HopWorker:
     """A hop as a process: its app and agent, watched from a thread that shares nothing with them but the partitions."""
 
-    def __init__(self, hop: StatelessHop | StatefulHop[Any], settings: StreamSettings) -> None:
+    def __init__(
+        self,
+        hop: StatelessHop | StatefulHop[Any],
+        settings: StreamSettings,
+        answered_at: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self.hop = hop
         self.settings = settings
+        self._answered_at = answered_at
         self._slot = Slot(hop.name, settings.datadir)
         self.app = new_app(hop.name, self._slot.instance, settings)
         self.agent: Agent = (
@@ -103,7 +109,8 @@ class HopWorker:
 
     def _excused(self) -> set[Partition]:
         """Partitions that wait for something known: a port, or their turn while the process gets on with others."""
-        gets_on = time.monotonic() - self.agent.finished_at < self.settings.stalled_after_s
+        last = max(self.agent.finished_at, self._answered_at())
+        gets_on = time.monotonic() - last < self.settings.stalled_after_s
         return set(self.agent.waits) | (set(self.agent.busy) if gets_on else set())
 
     def _assigned(self) -> list[Partition]:
@@ -122,10 +129,14 @@ def run(
     hop: StatelessHop | StatefulHop[Any],
     settings: StreamSettings,
     on_health: Callable[[Callable[[], list[str]]], None] | None = None,
+    answered_at: Callable[[], float] = lambda: 0.0,
 ) -> int:
-    """Run a hop until SIGTERM and return the exit code. ``on_health`` is given the health check before it starts."""
+    """Run a hop until SIGTERM and return the exit code. ``on_health`` is given the health check before it starts.
+
+    ``answered_at`` says when a port last answered (monotonic): a long event of many answers is not stuck.
+    """
     try:
-        worker = HopWorker(hop, settings)
+        worker = HopWorker(hop, settings, answered_at)
     except WrongVersionError as error:
         log.error(str(error), hop=hop.name)
         return 1

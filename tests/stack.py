@@ -70,7 +70,7 @@ class RunningPart:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self._output = self.log.open("ab")
         self._process = subprocess.Popen(
-            self.part.command,
+            (*self.part.command, *self.part.arguments()),
             env=dict(self.part.environment),
             stdin=subprocess.DEVNULL,
             stdout=self._output,

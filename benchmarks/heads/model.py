@@ -25,6 +25,8 @@ class Read:
     """Of each reading."""
     peak_mb: float
     """The most memory the process had held by then."""
+    refusal: str
+    """Why the volume was not read; empty where it was."""
 
 
 class Model:
@@ -44,7 +46,7 @@ class Model:
         self._process.stdin.write(json.dumps({"volume": str(source), "labels": str(target), "times": times}) + "\n")
         self._process.stdin.flush()
         answer = self._answer()
-        return Read(np.load(target), answer["seconds"], answer["peak_mb"])
+        return Read(np.load(target), answer["seconds"], answer["peak_mb"], answer["refusal"])
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None

@@ -1,5 +1,6 @@
 """A model's answer to findings in patient coordinates."""
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
@@ -10,6 +11,7 @@ from scipy import ndimage
 from gateways.imaging.midline import Midsagittal
 from gateways.imaging.volume import SliceName, Volume
 from schemas.base import Millimetres
+from schemas.codes import Code
 from schemas.events import Finding
 from schemas.models import ModelClass
 
@@ -72,11 +74,17 @@ def lesions(
                 )
             )
     found.sort(key=lambda finding: (-finding.volume_ml, finding.centroid_mm))
-    rest = found[MOST:]
+    # Of each class: many pieces of one must not push out another.
+    nth: Counter[Code] = Counter()
+    listed: list[Finding] = []
+    rest: list[Finding] = []
+    for finding in found:
+        nth[finding.code] += 1
+        (listed if nth[finding.code] <= MOST else rest).append(finding)
     if not rest:
-        return Report(tuple(found), ())
+        return Report(tuple(listed), ())
     volume_ml = sum(finding.volume_ml for finding in rest)
-    return Report(tuple(found[:MOST]), (f"{len(rest)} smaller findings, {volume_ml:.1f} ml together, are not listed",))
+    return Report(tuple(listed), (f"{len(rest)} smaller findings, {volume_ml:.1f} ml together, are not listed",))
 
 
 def classification(

@@ -8,6 +8,7 @@ from typing import Final
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
+from gateways.objects import write_whole
 from schemas.failures import Unreadable
 
 CONFIGURATIONS: Final = ("config.pbtxt", "configs/cpu.pbtxt")
@@ -78,14 +79,15 @@ def digest_of(model: Path, version: str) -> str:
 def set_parameter(model: Path, name: str, value: str) -> None:
     """Write one of ``parameters`` into all configurations of a model and leave the rest as it is written.
 
-    Raises :class:`schemas.failures.Unreadable` where one does not have it.
+    Raises :class:`schemas.failures.Unreadable` where one does not have it, and ``OSError`` where the disk refuses.
     """
     for path in (model / configured for configured in CONFIGURATIONS):
         if path.exists():
-            text, count = re.subn(rf'("{name}".*?string_value: *")[^"]*', rf"\g<1>{value}", path.read_text())
+            stated = rf'("{name}"[^}}]*?string_value:\s*")[^"]*'
+            text, count = re.subn(stated, rf"\g<1>{value}", path.read_text())
             if not count:
                 raise Unreadable(f"{path}: parameter {name} is missing: add it with any value")
-            path.write_text(text)
+            write_whole(path, text.encode())
 
 
 def stamp(model: Path, version: str) -> str:

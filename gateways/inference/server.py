@@ -120,8 +120,8 @@ class TritonServer:
             raise NotInstalled(f"Triton at {self._settings.grpc_url} has no model {model} version {version}")
         if not known[0].state:
             raise NotInstalled(
-                f"model {model} version {version} is not installed in Triton at {self._settings.grpc_url}:"
-                " `sinsok models list` says what is missing"
+                f"model {model} version {version} was not loaded by Triton at {self._settings.grpc_url}: where"
+                " `sinsok models list` names nothing that is missing, `sinsok down` and `sinsok up` load it"
             )
         if known[0].state == "READY" and self._ask(self._client.is_model_ready, model, version):
             return "READY"

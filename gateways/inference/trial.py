@@ -30,9 +30,9 @@ def trial_volume() -> Volume:
 
 
 def answer_to_trial(server: TritonServer, model: ModelIdentity) -> list[str]:
-    """Faults in a model's answer to the test volume; none where it keeps the contract.
+    """Faults in a model's answer to the test volume; none where it keeps the contract. It waits behind patients.
 
     Raises what :meth:`TritonServer.infer` raises. Blocks.
     """
     volume = trial_volume()
-    return answer_faults(model, volume.voxels.shape, server.infer(model, volume))
+    return answer_faults(model, volume.voxels.shape, server.infer(model, volume, urgent=False))

@@ -56,6 +56,8 @@ class TritonInference:
         self._places = {urgent: asyncio.Semaphore(settings.concurrency) for urgent in (True, False)}
         self._failures: Counter[tuple[str, str]] = Counter()
         self._not_loaded: dict[tuple[str, str], float] = {}
+        self.answered_at = 0.0
+        """When a series was last read (monotonic)."""
 
     async def identify(self, model: str, version: str) -> ModelIdentity:
         """The model version as it is served now.
@@ -98,6 +100,7 @@ class TritonInference:
                 times = self._failures.pop(case)
                 raise Unreadable(f"given up after {times} failures over this series, the last: {error}") from error
         self._failures.pop(case, None)
+        self.answered_at = monotonic()
         for step, seconds in reading.seconds.items():
             READING_SECONDS.labels(model.name, step).observe(seconds)
         spoken.info("series read", findings=len(reading.findings), seconds=round(sum(reading.seconds.values()), 2))

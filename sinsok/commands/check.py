@@ -2,13 +2,14 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import click
 
-from gateways.inference.repository import CONFIGURATIONS, missing_files
+from gateways.inference.server import TritonServer
 from gateways.kafka_topics import differences
-from schemas.failures import NotInstalled, Unavailable
+from schemas.failures import NotInstalled, PortFailure
 from sinsok.consistency import contradictions
 from sinsok.errors import UsageError
 from sinsok.settings import Settings, config_path, load
@@ -20,7 +21,7 @@ from sinsok.stack.processes import PROCESSES
 
 
 class Check(NamedTuple):
-    """Something that has to answer. ``ask`` raises NotReady or Unavailable where it does not."""
+    """Something that has to answer. ``ask`` raises NotReady or a PortFailure where it does not."""
 
     name: str
     endpoint: str
@@ -44,8 +45,8 @@ def command() -> None:
         try:
             check.ask()
         except NotInstalled as error:
-            click.echo(f"absent  {check.name} {check.endpoint}: {error}; `sinsok models list` says more")
-        except (NotReady, Unavailable) as error:
+            click.echo(f"absent  {check.name} {check.endpoint}: {error}; until then the next route reads its series")
+        except (NotReady, PortFailure) as error:
             failed = True
             click.echo(f"failed  {check.name} {check.endpoint}: {error}; {check.remedy}")
         else:
@@ -84,23 +85,11 @@ def _as_declared(settings: Settings) -> None:
 def _triton(settings: Settings) -> Iterator[Check]:
     address = settings.triton.http_url
     yield Check("triton", f"http://{address}", _page(address, "/v2/health/live"), _START)
+    server = TritonServer(settings.triton)
     routes = (route for site in settings.sites for route in settings.rules.of(site).routes)
     for model, version in sorted({named for route in routes for named in route.models}):
-        ready = _served(settings, model, version)
-        yield Check("model", f"{model} {version}", ready, "`sinsok models check` and Triton's log say why")
-
-
-def _served(settings: Settings, model: str, version: str) -> Callable[[], None]:
-    """Asks Triton for a model, unless the repository here has not all of its files."""
-    ask = _page(settings.triton.http_url, f"/v2/models/{model}/versions/{version}/ready")
-    folder = settings.model_repository / model
-
-    def installed() -> None:
-        if (folder / CONFIGURATIONS[0]).is_file() and (missing := missing_files(folder, version)):
-            raise NotInstalled(f"not installed ({', '.join(missing)} missing): the next route reads its series")
-        ask()
-
-    return installed
+        ready = partial(server.check_ready, model, version)
+        yield Check("model", f"{model} {version}", ready, "Triton's log says why")
 
 
 def _dicom(settings: Settings) -> Iterator[Check]:

@@ -25,6 +25,7 @@ from gateways.inference.repository import (
 from gateways.inference.server import TritonServer
 from gateways.inference.trial import answer_to_trial
 from schemas.failures import NotInstalled, PortFailure, Unavailable, Unreadable
+from schemas.models import ModelIdentity
 from sinsok import reference
 from sinsok.errors import UsageError, UserError
 from sinsok.pins import pin
@@ -54,7 +55,11 @@ def list_models(as_json: bool) -> None:
     server = TritonServer(settings.triton)
     for folder in models(settings.model_repository):
         for version in versions(folder):
-            row = _describe(folder, version, server)
+            try:
+                row = _describe(folder, version, server)
+            except Unreadable as error:
+                click.echo(f"{folder.name} version {version}: {error}", err=True)
+                continue
             click.echo(json.dumps(row) if as_json else "\n    ".join(_lines(row)))
 
 
@@ -127,7 +132,8 @@ def use(model: str) -> None:
         _have_loaded(server, name, version)
     except PortFailure as error:
         raise UserError(f"{error}; the routes stay as they are") from None
-    if faults := _faults(folder, version, server):
+    _, faults = _checked(folder, version, server, record=False)
+    if faults:
         raise UserError(f"{name} version {version}: {'; '.join(faults)}; the routes stay as they are")
     try:
         places, before = pin(path, name, version)
@@ -144,7 +150,8 @@ def use(model: str) -> None:
         return
     for part in state.read(settings.home).values():
         if part.name in READERS and part.pid is not None:
-            os.kill(part.pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):  # it has ended, and starts anew in any case
+                os.kill(part.pid, signal.SIGTERM)
             click.echo(f"{part.name} starts anew")
 
 
@@ -190,7 +197,7 @@ def _checked(folder: Path, version: str, server: TritonServer, record: bool) -> 
             known = known or reference.Reference()
         elif known is None or before is None:
             return [*said, "no reference answer to compare with (`sinsok models check --record`)"], []
-        seen = reference.see(server, identity(server.configuration(folder.name, version), version), known)
+        seen = reference.see(server, _served(server, folder, version), known)
     except PortFailure as error:
         return said, [str(error)]
     study = f"phantom {known.case} {known.seed}"
@@ -210,8 +217,10 @@ def _faults(folder: Path, version: str, server: TritonServer) -> list[str]:
     """What is wrong with the files, then with what Triton serves, then with what it answers."""
     faults = []
     try:
+        # A Triton elsewhere may have the files that are missing here.
         if todo := _not_installed(folder, version):
-            return [todo]
+            ready = server.state(folder.name, version) == "READY"
+            return answer_to_trial(server, _served(server, folder, version)) if ready else [todo]
         for name in CONFIGURATIONS:
             if (folder / name).exists():
                 stated = configuration(folder / name)
@@ -220,7 +229,7 @@ def _faults(folder: Path, version: str, server: TritonServer) -> list[str]:
                     faults.append(f"{name}: the files are not those of its digest: restore them, or stamp the model")
         if faults:
             return faults
-        served = identity(server.configuration(folder.name, version), version)
+        served = _served(server, folder, version)
         if served.digest != digest_of(folder, version):
             return ["Triton serves another state of the files: restart it"]
         return answer_to_trial(server, served)
@@ -228,6 +237,10 @@ def _faults(folder: Path, version: str, server: TritonServer) -> list[str]:
         return [f"{error}; `sinsok up` starts Triton, its log says why a model does not load"]
     except Unreadable as error:
         return [str(error)]
+
+
+def _served(server: TritonServer, folder: Path, version: str) -> ModelIdentity:
+    return identity(server.configuration(folder.name, version), version)
 
 
 def _describe(folder: Path, version: str, server: TritonServer) -> dict[str, Any]:

@@ -92,7 +92,7 @@ class Keeper(threading.Thread):
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             process = subprocess.Popen(
-                self._part.command,
+                (*self._part.command, *self._part.arguments()),
                 env={**self._part.environment, **marked.mark(self._home, self.name)},
                 stdin=subprocess.DEVNULL,
                 stdout=output,

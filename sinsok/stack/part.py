@@ -57,6 +57,8 @@ class Part:
     """Raises :class:`NotReady` while the part cannot do its work."""
     alive: Callable[[], None]
     """Raises :class:`NotReady` when the part should be restarted; less strict than ``ready``."""
+    arguments: Callable[[], tuple[str, ...]] = tuple
+    """What follows the command, worked out anew at each start."""
     prepare: Callable[[], None] = _nothing
     """Writes what the part needs before its start. Raises :class:`NotInstalled`."""
     once_ready: Callable[[], None] = _nothing

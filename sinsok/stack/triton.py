@@ -19,7 +19,7 @@ def triton(home: Path, repository: Path, host: str, http_port: int, grpc_port: i
 
     What is installed later is loaded by the next start.
     """
-    served = installed(repository)
+    asked: list[tuple[str, str]] = []
     backends = home / "triton" / "backends"
     http = f"{host}:{http_port}"
     memory = f"sinsok_{hashlib.sha256(str(home).encode()).hexdigest()[:12]}_"
@@ -45,9 +45,14 @@ def triton(home: Path, repository: Path, host: str, http_port: int, grpc_port: i
     def alive() -> None:
         probe.get(http, "/v2/health/live")
 
+    def load() -> tuple[str, ...]:
+        served = installed(repository)
+        asked[:] = _versions(served)
+        return tuple(f"--load-model={model.name}" for model in served)
+
     def ready() -> None:
         alive()
-        _all_ready(http, served)
+        _all_ready(http, asked)
 
     return Part(
         name="triton",
@@ -56,7 +61,6 @@ def triton(home: Path, repository: Path, host: str, http_port: int, grpc_port: i
             f"--model-repository={repository}",
             "--model-config-name=cpu",
             "--model-control-mode=explicit",
-            *(f"--load-model={model.name}" for model in served),
             f"--backend-directory={backends}",
             f"--backend-config=python,shm-region-prefix-name={memory}",
             # A model that does not load is reported by `ready`; it must not take the others down.
@@ -82,6 +86,7 @@ def triton(home: Path, repository: Path, host: str, http_port: int, grpc_port: i
             Listener(host, grpc_port, "triton.grpc_url"),
             Listener(host, metrics_port, "triton.metrics_url"),
         ),
+        arguments=load,
         prepare=prepare,
         ready=ready,
         alive=alive,
@@ -97,16 +102,19 @@ def installed(repository: Path) -> list[Path]:
 
 def models_ready(http: str, repository: Path) -> None:
     """Ask for every version of every installed model. Raises :class:`NotReady` naming the first that cannot serve."""
-    _all_ready(http, installed(repository))
+    _all_ready(http, _versions(installed(repository)))
 
 
-def _all_ready(http: str, served: list[Path]) -> None:
-    for model in served:
-        for version in versions(model):
-            try:
-                probe.get(http, f"/v2/models/{model.name}/versions/{version}/ready")
-            except NotReady:
-                raise NotReady(f"Triton at {http} does not serve model {model.name} version {version}") from None
+def _versions(served: list[Path]) -> list[tuple[str, str]]:
+    return [(model.name, version) for model in served for version in versions(model)]
+
+
+def _all_ready(http: str, asked: list[tuple[str, str]]) -> None:
+    for model, version in asked:
+        try:
+            probe.get(http, f"/v2/models/{model}/versions/{version}/ready")
+        except NotReady:
+            raise NotReady(f"Triton at {http} does not serve model {model} version {version}") from None
 
 
 def _is_complete(model: Path) -> bool:

@@ -1,6 +1,7 @@
 """A trained network reads and five confirm, and Triton is hurt meanwhile: every study gets its results, once."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import psutil
 import pytest
@@ -8,7 +9,9 @@ from tritonclient.grpc import InferenceServerClient
 
 from gateways.inference.repository import missing_files
 from schemas.events import AlertRaised, Outcome, StudyTriaged
+from schemas.topics import RESULTS
 from sinsok.phantom import Case, build
+from sinsok.stack.lag import consumer_lag
 from sinsok.stack.part import CHECKOUT
 from tests.e2e.house import SITES, WAITING, House
 from tests.e2e.scanner import Scanner, Study
@@ -74,6 +77,12 @@ def wait_until_it_computes(house: House, model: str) -> None:
     wait_until(computes, seconds=SECONDS, every_s=0.02)
 
 
+def check_heard(house: House) -> None:
+    """The hop that alerts has read all results."""
+    lag = consumer_lag(house.bootstrap, {"sinsok-alert": (RESULTS,)})
+    assert lag == {"sinsok-alert": 0}
+
+
 def check_said_once(house: House, study: Study, outcome: Outcome) -> None:
     """Wait for the last word on the final revision; then each of the two readings stands there by one event."""
 
@@ -90,6 +99,7 @@ def check_said_once(house: House, study: Study, outcome: Outcome) -> None:
         (True, ONE),
     ]
     assert {one.outcome for one in said} == {outcome}
+    wait_until(partial(check_heard, house), seconds=SECONDS, every_s=0.5)
     pages = {event.alert_id for event in house.events(AlertRaised) if event.study_uid == study.uid}
     assert len(pages) == study.bright
 

@@ -78,8 +78,6 @@ def install(
     }
     tensors = {member: _tensors(member, folder) for member in sorted(set().union(*lacking.values()))}
     for model, members in lacking.items():
-        if model in resized:
-            _have_members(model, wanted[model], len(members))
         contents = {}
         for name in wanted[model]:
             member, form = _member_and_form(model, name)
@@ -94,20 +92,29 @@ def install(
             "installed_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         written[model.name] = install_files(model, contents, provenance)
-        if model in resized:
-            for version in versions(model):
-                stamp(model, version)
+        try:
+            _leave_only(model, wanted[model])
+            if model in resized:
+                _describe(model, wanted[model], len(members))
+        except OSError as error:
+            raise Unavailable(f"{error.filename or model}: {error.strerror}: install it again") from error
     return written
 
 
-def _have_members(model: Path, names: list[str], count: int) -> None:
-    """Have the configurations list these files, and no other member in the versions."""
-    set_parameter(model, "sinsok_installed_files", " ".join(names))
-    set_parameter(model, "sinsok_source", f"BLAST-CT v1, Monteiro et al. 2020, the mean of {count} members")
+def _leave_only(model: Path, names: list[str]) -> None:
+    """Remove every other member: it would speak too."""
     for version in versions(model):
         for path in (model / version).iterdir():
             if _FILE.fullmatch(path.name) and path.name not in names:
                 path.unlink()
+
+
+def _describe(model: Path, names: list[str], count: int) -> None:
+    """Have the configurations say what is installed, and its digest."""
+    set_parameter(model, "sinsok_installed_files", " ".join(names))
+    set_parameter(model, "sinsok_source", f"BLAST-CT v1, Monteiro et al. 2020, the mean of {count} members")
+    for version in versions(model):
+        stamp(model, version)
 
 
 def published(member: int) -> str:

@@ -12,7 +12,6 @@ from gateways.inference.repository import (
     CONFIGURATIONS,
     configuration,
     digest_of,
-    installed_files,
     missing_files,
     stated_digest,
     versions,
@@ -35,13 +34,13 @@ def is_installed(model: Path) -> bool:
 
 
 def install_files(model: Path, contents: Mapping[str, bytes], provenance: Mapping[str, Any]) -> list[str]:
-    """Write what the model's configuration lists into each of its versions, then the provenance; return the paths.
+    """Write files, by name, into each version of a model, then the provenance; return the paths.
 
     Everything is written and synced beside the version folders first, then renamed into place. The provenance is gone
     while that happens: where it stands, the files are whole. Raises :class:`schemas.failures.Unavailable` where the
     disk refuses, with none of the files in place.
     """
-    places = {f"{version}/{name}": contents[name] for version in versions(model) for name in installed_files(model)}
+    places = {f"{version}/{name}": content for version in versions(model) for name, content in contents.items()}
     digests = {place: f"sha256:{sha256(content).hexdigest()}" for place, content in places.items()}
     note = json.dumps({"model": model.name, **provenance, "installed_files": digests}, indent=2) + "\n"
     waiting = model / _WAITING

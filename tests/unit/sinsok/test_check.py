@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from schemas.failures import NotInstalled, Unavailable
+from gateways.inference.server import TritonServer
+from schemas.failures import NotInstalled, Unavailable, Unreadable
 from sinsok.commands import check
 from sinsok.commands.check import Check, checks
 from sinsok.consistency import contradictions
@@ -79,14 +80,13 @@ def test_the_second_model_and_the_gate_of_a_route_must_be_there_too(configured: 
     assert wrong == "routes: model ich_hyperdensity has no version 7 in the repository, but 1"
 
 
-def test_a_model_that_is_not_installed_is_named_and_fails_nothing(configured: Path) -> None:
-    config = configured / "triton_models" / "ich_hyperdensity" / "config.pbtxt"
-    config.write_text(
-        config.read_text() + 'parameters { key: "sinsok_installed_files" value { string_value: "weights.npz" } }\n'
-    )
+def test_whether_a_model_is_installed_is_for_triton_to_say(configured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TritonServer, "state", lambda *_: "UNAVAILABLE weights.npz is not installed")
     (one,) = (one for one in checks(settings(configured, SITES + ROUTE)) if one.name == "model")
-    with pytest.raises(NotInstalled, match=r"not installed \(weights\.npz missing\)"):
+    with pytest.raises(NotInstalled, match=r"weights\.npz is not installed"):
         one.ask()
+    monkeypatch.setattr(TritonServer, "state", lambda *_: "READY")
+    one.ask()
 
 
 def test_a_model_that_says_nothing_of_its_findings_is_believed(configured: Path) -> None:
@@ -130,7 +130,9 @@ def test_every_endpoint_of_the_configuration_is_asked() -> None:
     }
 
 
-@pytest.mark.parametrize("failure", [NotReady("nobody is there"), Unavailable("nobody is there")])
+@pytest.mark.parametrize(
+    "failure", [NotReady("nobody is there"), Unavailable("nobody is there"), Unreadable("nobody is there")]
+)
 def test_one_line_each_and_what_to_do(monkeypatch: pytest.MonkeyPatch, failure: Exception) -> None:
     def fail() -> None:
         raise failure
@@ -152,4 +154,6 @@ def test_what_is_absent_has_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(check, "contradictions", lambda settings: [])
     answer = sinsok("check")
     assert answer.code == 0
-    assert answer.out.splitlines()[1] == "absent  model first 1: not installed; `sinsok models list` says more"
+    assert (
+        answer.out.splitlines()[1] == "absent  model first 1: not installed; until then the next route reads its series"
+    )

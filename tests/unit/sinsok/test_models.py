@@ -87,3 +87,29 @@ def test_a_model_whose_files_are_for_the_operator_to_put_there(models: Path) -> 
 def test_a_model_that_is_built_in(models: Path) -> None:
     (models / "other" / "config.pbtxt").write_text('name: "other"')
     assert sinsok("models", "install", "other").out == "other is built in: there is nothing to install\n"
+
+
+def test_an_ensemble_of_another_size_loads_at_once_under_its_own_digest(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blast_ct, "DIGESTS", publish(tmp_path / "weights", 1, 2))
+    answer = sinsok("models", "install", "blast-ct", "--from", str(tmp_path / "weights"), "--members", "2")
+    assert (answer.code, answer.err) == (0, "")
+    rows = {row["name"]: row for row in map(json.loads, sinsok("models", "list", "--json").out.splitlines())}
+    assert rows["blast_ct_ensemble"]["source"].endswith("the mean of 2 members")
+    assert rows["blast_ct_ensemble"]["digest_matches"]
+
+
+def test_a_model_without_members_has_none_to_choose(models: Path) -> None:
+    (models / "other" / "config.pbtxt").write_text('name: "other"')
+    answer = sinsok("models", "install", "other", "--members", "3")
+    assert (answer.code, answer.out) == (2, "")
+    assert "other has no members to choose from" in answer.err
+
+
+def test_one_configuration_that_cannot_be_read_hides_no_other_model(models: Path) -> None:
+    (models / "blast_ct" / "config.pbtxt").write_text("}")
+    answer = sinsok("models", "list")
+    assert "blast_ct version 1: " in answer.err
+    assert "config.pbtxt is no model configuration" in answer.err
+    assert "other version 1: " in answer.out

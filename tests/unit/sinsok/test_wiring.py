@@ -7,22 +7,23 @@ from streams.faust_app import app_id
 from streams.hop import StatefulHop, StatelessHop
 from streams.pipeline import pipeline
 from streams.worker import topics_of
+from tests.unit.streams.examples import FakeInference
 
 CONFIGURATION = settings.load({"SINSOK_CONFIG": str(Path(__file__).parents[3] / "sinsok.toml")})
 
 
 def test_every_hop_of_the_pipeline_has_a_process() -> None:
-    hops = pipeline(CONFIGURATION.rules, wiring.inference(CONFIGURATION))
+    hops = pipeline(CONFIGURATION.rules, FakeInference())
     assert tuple(hop.name for hop in hops if isinstance(hop, StatelessHop | StatefulHop)) == HOPS
 
 
 def test_lag_is_asked_of_what_each_hop_reads() -> None:
-    hops = pipeline(CONFIGURATION.rules, wiring.inference(CONFIGURATION))
+    hops = pipeline(CONFIGURATION.rules, FakeInference())
     assert {app_id(hop.name): hop.reads for hop in hops if isinstance(hop, StatelessHop | StatefulHop)} == READS
 
 
 def test_every_hop_says_which_topics_it_writes() -> None:
-    hops = {hop.name: hop for hop in pipeline(CONFIGURATION.rules, wiring.inference(CONFIGURATION))}
+    hops = {hop.name: hop for hop in pipeline(CONFIGURATION.rules, FakeInference())}
     stateful = hops["alert"]
     assert isinstance(stateful, StatefulHop)
     needed = {topic.name for topic in topics_of(stateful)}
@@ -34,4 +35,4 @@ def test_every_hop_says_which_topics_it_writes() -> None:
 
 
 def test_the_wiring_gives_the_hop_that_was_asked_for() -> None:
-    assert wiring.stream_hop(CONFIGURATION, "alert").name == "alert"
+    assert wiring.stream_hop(CONFIGURATION, "alert", FakeInference()).name == "alert"

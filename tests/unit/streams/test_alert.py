@@ -5,7 +5,19 @@ from uuid import UUID
 from schemas.base import Event
 from schemas.events import AlertEvent, AlertRaised, AlertWithdrawn, DeadlinePassed, Outcome, Priority, StudyTriaged
 from streams.alert import StudyAlert, alert
-from tests.unit.streams.examples import PROVENANCE, SITES, STUDY, at, finding
+from tests.unit.streams.examples import PROVENANCE, SITES, STUDY, at, digest, finding
+
+
+def decision(series_uid: str = "2.25.10", content: str = "a", **changes: Any) -> dict[str, Any]:
+    """A series at which a model looked; ``reading=None`` where it failed."""
+    reading = {
+        "findings": (),
+        "label_map": None,
+        "provenance": PROVENANCE,
+        "content": digest(content),
+        "completed_at": at(1),
+    }
+    return {"series_uid": series_uid, "model": "ich@1", "reason": "as the test says", "reading": reading, **changes}
 
 
 def triaged(revision: int = 1, **changes: Any) -> StudyTriaged:
@@ -22,7 +34,7 @@ def triaged(revision: int = 1, **changes: Any) -> StudyTriaged:
         "priority": Priority.STAT if volume_ml >= 5 else Priority.URGENT if volume_ml else Priority.ROUTINE,
         "findings": findings,
         "provenance": PROVENANCE,
-        "series": (),
+        "series": (decision(),),
         "supersedes": None,
         "assembled": UUID(int=revision),
         "last_image_at": at(0),
@@ -72,6 +84,18 @@ def test_only_a_final_revision_in_which_a_model_looked_withdraws() -> None:
     assert kinds(run(triaged(1), triaged(2, **gone, outcome=Outcome.FAILED))[1]) == ["AlertRaised"]
     assert kinds(run(triaged(1), triaged(2, **gone, outcome=Outcome.NOT_APPLICABLE))[1]) == ["AlertRaised"]
     assert kinds(run(triaged(1), triaged(2, **gone))[1]) == ["AlertRaised", "AlertWithdrawn"]
+
+
+def test_a_revision_in_which_the_series_of_the_bleed_was_not_read_takes_nothing_back() -> None:
+    other = decision("2.25.11")
+    refused = decision()
+    refused["reading"] = {**refused["reading"], "refused": "no head in the field of view"}
+    for unread in (decision(reading=None), refused):
+        assert kinds(run(triaged(1), triaged(2, volume_ml=0, series=(unread, other)))[1]) == ["AlertRaised"]
+    assert kinds(run(triaged(1), triaged(2, volume_ml=0, series=(decision(), other)))[1]) == [
+        "AlertRaised",
+        "AlertWithdrawn",
+    ]
 
 
 def test_a_finding_that_comes_back_is_a_new_alert() -> None:

@@ -9,8 +9,8 @@ from schemas.events import AlertEvent, AlertRaised, AlertWithdrawn, DeadlinePass
 from streams.alert import StudyAlert, alert
 from streams.policy import AlertPolicy, Rule
 from streams.site import SiteRules, Sites
-from tests.unit.streams.examples import PROVENANCE, STUDY, at, digest, finding
-from tests.unit.streams.test_alert import kinds, triaged
+from tests.unit.streams.examples import STUDY, at, finding
+from tests.unit.streams.test_alert import decision, kinds, triaged
 
 SITES = Sites(
     {
@@ -28,15 +28,7 @@ LARGE, SMALL, NONE = 20.0, 1.0, 0.0
 
 
 def result(volume_ml: float, revision: int = 2, content: str = "a", **changes: Any) -> StudyTriaged:
-    reading = {
-        "findings": (),
-        "label_map": None,
-        "provenance": PROVENANCE,
-        "content": digest(content),
-        "completed_at": at(revision),
-    }
-    series = ({"series_uid": "2.25.10", "model": "ich@1", "reason": "as the test says", "reading": reading},)
-    return triaged(revision, volume_ml=volume_ml, **{"series": series, **changes})
+    return triaged(revision, volume_ml=volume_ml, **{"series": (decision(content=content),), **changes})
 
 
 def quick(volume_ml: float, revision: int = 2, content: str = "a", **changes: Any) -> StudyTriaged:
@@ -89,6 +81,15 @@ def test_a_finding_whose_confirmation_does_not_come_pages_all_the_same() -> None
     assert alert(SITES, result(SMALL), step.state).events == ()
     assert [type(one) for one in alert(SITES, result(NONE), step.state).events] == [AlertWithdrawn]
     assert alert(SITES, over(step.state), step.state).state is None
+
+
+def test_what_the_site_no_longer_pages_about_does_not_page_at_the_end_of_a_wait() -> None:
+    study, _ = run(quick(SMALL))
+    rules = SITES.of("suwon")
+    quiet = Sites({"suwon": rules.model_copy(update={"alerts": rules.alerts.model_copy(update={"rules": ()})})})
+    after, sent = alert(quiet, over(study), study)
+    assert after is not None
+    assert (after.waiting, sent) == (None, ())
 
 
 def test_later_revisions_do_not_put_the_end_of_a_wait_off() -> None:

@@ -29,6 +29,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> HopWorker:
     one = HopWorker.__new__(HopWorker)
     one.settings = StreamSettings(stalled_after_s=90, watch_s=5)
     one.hop = SimpleNamespace(name="infer")
+    one._answered_at = lambda: 0.0
     one.agent = SimpleNamespace(waits={WAITING: (0.0, "away")}, busy={BUSY}, finished_at=time.monotonic())
     return one
 
@@ -37,6 +38,12 @@ def test_whoever_waits_for_its_turn_is_excused_while_the_process_gets_on(watched
     assert watched._excused() == {WAITING, BUSY}
     watched.agent.finished_at -= 100
     assert watched._excused() == {WAITING}
+
+
+def test_one_event_of_many_readings_is_excused_while_they_are_answered(watched: HopWorker) -> None:
+    watched.agent.finished_at -= 1000
+    watched._answered_at = lambda: time.monotonic() - 50
+    assert watched._excused() == {WAITING, BUSY}
 
 
 def test_it_complains_long_before_it_ends_the_process(watched: HopWorker, monkeypatch: pytest.MonkeyPatch) -> None:

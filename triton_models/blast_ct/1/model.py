@@ -40,14 +40,15 @@ class TritonPythonModel:
                 " restore them, or run `sinsok models stamp` after a change that is meant"
             )
         device = "gpu" if args["model_instance_kind"] == "GPU" else "cpu"
+        if device == "cpu" and len(list((folder / version).glob("member_*.npz"))) > 1:
+            # A confirmation is not in a hurry: the model that speaks first gets the processors first. Before anything
+            # starts a thread: only those that begin after this are as polite.
+            os.nice(10)
         precision = parameters.get("precision", {}).get("string_value", "auto")
         try:
             self._members = members_of(folder / version, device, int(args["model_instance_device_id"]), precision)
         except (ValueError, RuntimeError) as error:
             raise pb_utils.TritonModelException(str(error)) from error
-        if device == "cpu" and len(self._members) > 1:
-            # A confirmation is not in a hurry: the model that speaks first gets the processors first.
-            os.nice(10)
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """One answer a request; a request that fails does not touch the others."""

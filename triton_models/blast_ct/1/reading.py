@@ -59,15 +59,14 @@ def read_volume(
 ) -> Answer:
     """Labels and certainties of a volume in Hounsfield units [z, y, x]; ``affine`` places its voxels (LPS, mm).
 
-    A volume without a head has none. ``everywhere`` asks about all that is around the brain, not the brain alone.
-    Raises ValueError where the affine does not place the voxels in space.
+    ``everywhere`` asks about all that is around the brain, not the brain alone. Raises ValueError where the affine does
+    not place the voxels in space, and where no brain is found: what nobody looked at must not pass for healthy.
     """
     shape = volume.shape
     assert len(shape) == 3
     brain = find_brain(volume, grid_of(shape, affine))
     if brain is None:
-        nothing = np.zeros(shape, np.uint8)
-        return Answer(nothing, nothing, nothing, np.zeros(CLASSES, np.float32))
+        raise ValueError("no brain is found in the volume: nothing was read")
     asked = np.ones_like(brain.mask) if everywhere else brain.mask
     labels, probability, agreement = (np.zeros(asked.shape, np.uint8) for _ in range(3))
     # All members answer for one block before the next: what has to be held of each stays small.

@@ -1,12 +1,14 @@
 """Findings are pieces of the label map, in millimetres and millilitres of the patient."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
 from gateways.imaging.lesions import MOST, classification, lesions
 from gateways.imaging.midline import Midsagittal
 from gateways.imaging.volume import SliceName, Volume
-from schemas.codes import INTRACRANIAL_HEMORRHAGE
+from schemas.codes import INTRACRANIAL_HEMORRHAGE, Code
 from schemas.events import Side
 from schemas.models import ModelClass
 
@@ -76,6 +78,21 @@ def test_many_findings_are_summed_up():
     row = BLOOD.model_copy(update={"min_volume_ml": 0.0})
     report = measured(labels, classes=(row,))
     assert len(report.findings) == MOST
+    assert report.cautions == ("40 smaller findings, 0.1 ml together, are not listed",)
+
+
+def test_many_pieces_of_one_class_push_out_no_other():
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[1, 0:40:4, 0:48:8] = 1
+    labels[3, 0, 0] = 3
+    rows = tuple(
+        BLOOD.model_copy(
+            update={"label": label, "min_volume_ml": 0.0, "code": Code(scheme="DCM", value=code, meaning=code)}
+        )
+        for label, code in ((1, "many"), (3, "one"))
+    )
+    report = measured(labels, classes=rows, scores=(0.9, 0.9))
+    assert Counter(finding.code.value for finding in report.findings) == {"many": MOST, "one": 1}
     assert report.cautions == ("40 smaller findings, 0.1 ml together, are not listed",)
 
 

@@ -13,6 +13,7 @@ from gateways.inference.repository import (
     missing_files,
     models,
     parameter,
+    set_parameter,
     stamp,
     stated_digest,
     versions,
@@ -62,6 +63,23 @@ def test_stamping_writes_both_configurations(model):
     digest = stamp(model, "1")
     assert digest == digest_of(model, "1")
     assert {stated_digest(configuration(model / name), "1") for name in CONFIGURATIONS} == {digest}
+
+
+def test_a_parameter_over_several_lines_is_found_and_the_next_one_left_alone(model):
+    path = model / CONFIGURATIONS[0]
+    text = """parameters {
+  key: "sinsok_digest_7"
+  value: { string_value: "" }
+}
+parameters { key: "sinsok_digest_8" value { int64: 1 } }
+parameters { key: "other" value { string_value: "mine" } }
+"""
+    path.write_text(text)
+    (model / CONFIGURATIONS[1]).unlink()
+    set_parameter(model, "sinsok_digest_7", "sha256:1")
+    assert path.read_text() == text.replace('string_value: ""', 'string_value: "sha256:1"')
+    with pytest.raises(Unreadable, match="parameter sinsok_digest_8 is missing"):
+        set_parameter(model, "sinsok_digest_8", "sha256:1")
 
 
 def test_a_file_that_is_no_configuration(tmp_path):

@@ -20,9 +20,9 @@ def repository(tmp_path: Path) -> Path:
 
 
 def loaded(repository: Path) -> list[str]:
-    command = triton(repository / "home", repository, "127.0.0.1", 1, 2, 3).command
-    assert "--model-control-mode=explicit" in command
-    return [word.removeprefix("--load-model=") for word in command if word.startswith("--load-model=")]
+    part = triton(repository / "home", repository, "127.0.0.1", 1, 2, 3)
+    assert "--model-control-mode=explicit" in part.command
+    return [word.removeprefix("--load-model=") for word in part.arguments()]
 
 
 def test_a_model_without_its_files_is_not_loaded(repository: Path) -> None:
@@ -34,6 +34,26 @@ def test_it_is_loaded_when_they_are_there(repository: Path) -> None:
     for name in ("a.npz", "b.npz"):
         (repository / "weighty" / "1" / name).touch()
     assert loaded(repository) == ["garbled", "weighty", "whole"]
+
+
+def test_what_is_installed_meanwhile_is_asked_for_after_the_next_start(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def get(_: str, path: str) -> str:
+        asked.append(path.removeprefix("/v2/models/").partition("/")[0])
+        return ""
+
+    asked: list[str] = []
+    monkeypatch.setattr(probe, "get", get)
+    part = triton(repository / "home", repository, "127.0.0.1", 1, 2, 3)
+    part.arguments()
+    for name in ("a.npz", "b.npz"):
+        (repository / "weighty" / "1" / name).touch()
+    part.ready()
+    assert "weighty" not in asked
+    assert "--load-model=weighty" in part.arguments()
+    part.ready()
+    assert "weighty" in asked
 
 
 def test_only_what_is_loaded_has_to_be_ready(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
