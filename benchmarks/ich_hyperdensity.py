@@ -33,7 +33,11 @@ REAL = SHARED / "cases" / "rsna2019_ich_ID_fff502d5"
 def measure(name: str, volume: Volume, blood: NDArray[np.bool_]) -> tuple[float, float]:
     """Print one line; return the share of the blood that was found and the millilitres found elsewhere."""
     started = perf_counter()
-    labels, score = find(volume.voxels, volume.spacing_mm)
+    try:
+        labels, score = find(volume.voxels, volume.spacing_mm)
+    except ValueError as refusal:
+        print(f"{name:28} refused: {refusal}")
+        return float("nan"), 0.0
     seconds = perf_counter() - started
     found = labels > 0
     near = ndimage.binary_dilation(blood, np.ones((3, 9, 9))) if blood.any() else blood

@@ -19,6 +19,7 @@ from sinsok.stack.processes import HOPS, PROCESSES
 from streams.hop import StatefulHop, StatelessHop
 from streams.pipeline import pipeline
 from streams.ports import Inference
+from streams.settings import StreamSettings
 
 
 def stream_hop(settings: Settings, name: str, inference: Inference) -> StatelessHop | StatefulHop[Any]:
@@ -29,6 +30,20 @@ def stream_hop(settings: Settings, name: str, inference: Inference) -> Stateless
     raise UsageError(f"there is no hop {name!r}: choose one of {', '.join(HOPS)}")
 
 
+def stream_settings(settings: Settings, name: str) -> StreamSettings:
+    """How a hop runs. One that asks models is given the time that a reading may take: then it is not stuck."""
+    streams = settings.streams
+    longest_s = {"infer": settings.triton.timeout_s, "confirm": settings.triton.routine_timeout_s}.get(name, 0.0)
+    return streams.model_copy(
+        update={
+            "bootstrap_servers": settings.kafka.bootstrap_servers,
+            "datadir": settings.home / "streams",
+            "stalled_after_s": max(streams.stalled_after_s, 1.5 * longest_s),
+            "rebalance_timeout_s": max(streams.rebalance_timeout_s, 1.5 * longest_s),
+        }
+    )
+
+
 def run_streams(settings: Settings, name: str) -> None:
     """Run a hop in this process until SIGTERM."""
     # Here and not above: Faust takes a second to import, which `sinsok --help` should not.
@@ -36,16 +51,7 @@ def run_streams(settings: Settings, name: str) -> None:
 
     triton = TritonInference(settings.triton, FileStore(settings.store))
     hop = stream_hop(settings, name, Recorded(triton, settings.store))
-    asked_for_s = settings.triton.routine_timeout_s if name == "confirm" else settings.triton.timeout_s
-    streams = settings.streams.model_copy(
-        update={
-            "bootstrap_servers": settings.kafka.bootstrap_servers,
-            "datadir": settings.home / "streams",
-            # A reading that takes as long as it may is not stuck.
-            "stalled_after_s": max(settings.streams.stalled_after_s, 1.5 * asked_for_s),
-            "rebalance_timeout_s": max(settings.streams.rebalance_timeout_s, 1.5 * asked_for_s),
-        }
-    )
+    streams = stream_settings(settings, name)
 
     def serve(health: Complaints) -> None:
         # A hop that is stuck ends itself: while it answers it is alive.

@@ -27,7 +27,7 @@ class StudyAlert(StudyState):
     alert_id: UUID | None = None
     priority: Priority | None = None
     alerted: tuple[Uid, ...] = ()
-    """The series with the findings that the alert is about."""
+    """The series with the findings that the alert is about, and those of the alerts that it took over."""
     confirmed_revision: int = 0
     """The newest revision with a confirmed result."""
     confirmed: tuple[Digest, ...] = ()
@@ -72,12 +72,18 @@ def _word(rules: SiteRules, event: StudyTriaged, study: StudyAlert) -> Step[Stud
                 "confirmed": tuple(sorted({*study.confirmed, *read})),
             }
         )
-        study = _rested(rules, event, study)
+        if _answers(event, study):
+            study = _rested(rules, event, study)
     pages = event.outcome is Outcome.FINDINGS and event.priority in rules.alerts.page
     if pages and _outranks(event.priority, study.priority):
         reason = judge(rules.alerts, event.findings).reason
         return _raise(event, event, study, event.priority, reason)
-    if study.alert_id and _looked(event) and event.final and not pages and set(study.alerted) <= _read(event):
+    if study.alert_id is None:
+        return Step(study)
+    if pages:
+        return Step(study.model_copy(update={"alerted": _alerted(study, event)}))
+    # A row of an older version does not know its series: its alert stands.
+    if _looked(event) and event.final and study.alerted and set(study.alerted) <= _read(event):
         return _withdraw(event, study, study.alert_id)
     return Step(study)
 
@@ -94,7 +100,8 @@ def _hint(rules: SiteRules, event: StudyTriaged, study: StudyAlert) -> Step[Stud
     if in_full.priority not in rules.alerts.page or not _outranks(in_full.priority, after.priority):
         return step
     until = after.deadline if after.waiting else event.time + timedelta(seconds=rules.alerts.confirm_within_s)
-    return Step(after.model_copy(update={"waiting": event, "deadline": until}), step.events)
+    waiting = event if _answers(event, after) else after.waiting
+    return Step(after.model_copy(update={"waiting": waiting, "deadline": until}), step.events)
 
 
 def _unanswered(rules: SiteRules, event: DeadlinePassed, study: StudyAlert) -> Step[StudyAlert]:
@@ -110,6 +117,11 @@ def _unanswered(rules: SiteRules, event: DeadlinePassed, study: StudyAlert) -> S
     return _raise(event, waiting, study, verdict.priority, reason)
 
 
+def _answers(event: StudyTriaged, study: StudyAlert) -> bool:
+    """Whether all series of the findings that wait were read again; a wait for others goes on."""
+    return study.waiting is None or _series_of(study.waiting.findings) <= _read(event)
+
+
 def _rested(rules: SiteRules, event: Event, study: StudyAlert) -> StudyAlert:
     """The row without a wait."""
     kept = event.time + timedelta(seconds=rules.completeness.keep_s)
@@ -123,6 +135,15 @@ def _looked(event: StudyTriaged) -> bool:
 def _read(event: StudyTriaged) -> set[Uid]:
     """The series at which a model looked."""
     return {one.series_uid for one in event.series if one.reading is not None and one.reading.refused is None}
+
+
+def _series_of(findings: tuple[Finding, ...]) -> set[Uid]:
+    return {finding.series_uid for finding in findings}
+
+
+def _alerted(study: StudyAlert, result: StudyTriaged) -> tuple[Uid, ...]:
+    """The series that have to be read again before the alert may be withdrawn, with those of a result added."""
+    return tuple(sorted({*study.alerted, *_series_of(result.findings)}))
 
 
 def _new_findings(event: StudyTriaged, study: StudyAlert) -> tuple[Finding, ...]:
@@ -159,8 +180,7 @@ def _raise(event: Event, result: StudyTriaged, study: StudyAlert, priority: Prio
     if study.alert_id is not None:
         taken_over = "a more urgent alert took over"
         events.append(_withdrawal(result, raised.time, study.alert_id, taken_over, raised.alert_id))
-    alerted = tuple(sorted({finding.series_uid for finding in result.findings}))
-    raising = {"alert_id": raised.alert_id, "priority": priority, "alerted": alerted}
+    raising = {"alert_id": raised.alert_id, "priority": priority, "alerted": _alerted(study, result)}
     return Step(study.model_copy(update=raising), tuple(events))
 
 

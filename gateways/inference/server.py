@@ -7,7 +7,8 @@
     │   ├── NotLoaded    it has the model and could not load it
     │   └── Failed       it was ready, and was lost, fell silent or made an error over this very request
     └── Unreadable       the request is wrong
-        └── NotInstalled    there is no such model, or Triton was never told to load it
+        └── NotInstalled    Triton was never told to load it, or it lacks files
+            └── NoSuchModel    Triton has no model of that name and version
 """
 
 from typing import Any, Final
@@ -65,6 +66,10 @@ class NotLoaded(Unavailable):
     """The server has the model version and could not load it; whoever mends it has it loaded again."""
 
 
+class NoSuchModel(NotInstalled):
+    """The server has no model of that name and version."""
+
+
 class Failed(Unavailable):
     """The server or its model process was lost, fell silent or made an error over this request."""
 
@@ -117,7 +122,7 @@ class TritonServer:
         index = self._ask(self._client.get_model_repository_index)
         known = [one for one in index.models if one.name == model and one.version in (version, "")]
         if not known:
-            raise NotInstalled(f"Triton at {self._settings.grpc_url} has no model {model} version {version}")
+            raise NoSuchModel(f"Triton at {self._settings.grpc_url} has no model {model} version {version}")
         if not known[0].state:
             raise NotInstalled(
                 f"model {model} version {version} was not loaded by Triton at {self._settings.grpc_url}: where"

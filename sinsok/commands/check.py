@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import click
 
-from gateways.inference.server import TritonServer
+from gateways.inference.server import NoSuchModel, TritonServer
 from gateways.kafka_topics import differences
 from schemas.failures import NotInstalled, PortFailure
 from sinsok.consistency import contradictions
@@ -33,7 +33,7 @@ class Check(NamedTuple):
 def command() -> None:
     """Validate the configuration and reach every endpoint, one line each.
 
-    A model that is not installed is named and fails nothing: the next route reads its series. Exit code 1 where
+    A model that is not installed is named and fails nothing while another one reads for the site. Exit code 1 where
     something does not answer as it should, 2 where the configuration is wrong.
     """
     settings = load()
@@ -44,8 +44,11 @@ def command() -> None:
     for check in checks(settings):
         try:
             check.ask()
+        except NoSuchModel as error:
+            failed = True
+            click.echo(f"failed  {check.name} {check.endpoint}: {error}; correct the route, or add the model")
         except NotInstalled as error:
-            click.echo(f"absent  {check.name} {check.endpoint}: {error}; until then the next route reads its series")
+            click.echo(f"absent  {check.name} {check.endpoint}: {error}; its routes go on without it")
         except (NotReady, PortFailure) as error:
             failed = True
             click.echo(f"failed  {check.name} {check.endpoint}: {error}; {check.remedy}")
@@ -90,6 +93,23 @@ def _triton(settings: Settings) -> Iterator[Check]:
     for model, version in sorted({named for route in routes for named in route.models}):
         ready = partial(server.check_ready, model, version)
         yield Check("model", f"{model} {version}", ready, "Triton's log says why")
+    for site in settings.sites:
+        readers = tuple((route.model, route.version) for route in settings.rules.of(site).routes)
+        if readers:
+            yield Check(
+                "reading", site, partial(_any_ready, server, readers), "`sinsok models list` shows what there is"
+            )
+
+
+def _any_ready(server: TritonServer, readers: tuple[tuple[str, str], ...]) -> None:
+    """Raises the failure of the last where none is ready: nothing that is sent would be read."""
+    failure: PortFailure | None = None
+    for model, version in readers:
+        try:
+            return server.check_ready(model, version)
+        except PortFailure as error:
+            failure = error
+    raise NotReady(f"no model of its routes is ready: {failure}")
 
 
 def _dicom(settings: Settings) -> Iterator[Check]:

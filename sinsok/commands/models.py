@@ -219,8 +219,9 @@ def _faults(folder: Path, version: str, server: TritonServer) -> list[str]:
     try:
         # A Triton elsewhere may have the files that are missing here.
         if todo := _not_installed(folder, version):
-            ready = server.state(folder.name, version) == "READY"
-            return answer_to_trial(server, _served(server, folder, version)) if ready else [todo]
+            with suppress(PortFailure):
+                return answer_to_trial(server, _served(server, folder, version))
+            return [todo]
         for name in CONFIGURATIONS:
             if (folder / name).exists():
                 stated = configuration(folder / name)

@@ -120,10 +120,12 @@ def test_a_bleed_is_found_where_it_is(triton, store):
         assert overlap.sum() > 0.7 * (study.truth.labels > 0).sum()
 
 
-@pytest.mark.parametrize("case", [Case.NEGATIVE, Case.CHEST])
-def test_where_no_blood_is_none_is_found(triton, store, case):
+@pytest.mark.parametrize(("case", "refused"), [(Case.NEGATIVE, None), (Case.CHEST, "no head in the field of view")])
+def test_where_no_blood_is_none_is_found_and_what_is_no_head_is_refused(triton, store, case, refused):
     _, one = phantom(store, case)
-    assert read(TritonSettings(grpc_url=triton.grpc), store, one, "ich_hyperdensity").findings == ()
+    reading = read(TritonSettings(grpc_url=triton.grpc), store, one, "ich_hyperdensity")
+    assert reading.findings == ()
+    assert reading.refused == refused or reading.refused.startswith(refused)
 
 
 @pytest.mark.skipif(not REAL.exists(), reason=f"the real case is not at {REAL}")

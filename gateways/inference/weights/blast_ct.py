@@ -97,7 +97,8 @@ def install(
             if model in resized:
                 _describe(model, wanted[model], len(members))
         except OSError as error:
-            raise Unavailable(f"{error.filename or model}: {error.strerror}: install it again") from error
+            again = f"install it again with --members {len(members)}"
+            raise Unavailable(f"{error.filename or model}: {error.strerror}; then {again}") from error
     return written
 
 

@@ -89,6 +89,15 @@ def test_whether_a_model_is_installed_is_for_triton_to_say(configured: Path, mon
     one.ask()
 
 
+def test_a_site_for_which_nothing_reads_is_said(configured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TritonServer, "state", lambda *_: "UNAVAILABLE weights.npz is not installed")
+    suwon, icheon = (one for one in checks(settings(configured, SITES + ROUTE)) if one.name == "reading")
+    with pytest.raises(NotReady, match=r"no model of its routes is ready: .* weights\.npz is not installed"):
+        suwon.ask()
+    monkeypatch.setattr(TritonServer, "state", lambda *_: "READY")
+    icheon.ask()
+
+
 def test_a_model_that_says_nothing_of_its_findings_is_believed(configured: Path) -> None:
     (configured / "triton_models" / "ich_hyperdensity" / "config.pbtxt").write_text('name: "ich_hyperdensity"')
     assert contradictions(settings(configured, SITES + ROUTE + RULE)) == []
@@ -117,6 +126,9 @@ def test_every_endpoint_of_the_configuration_is_asked() -> None:
         "model blast_ct 1",
         "model blast_ct_ensemble 1",
         "model ich_hyperdensity 1",
+        "reading suwon",
+        "reading anseong",
+        "reading icheon",
         "dicom suwon SUWON_AI 127.0.0.1:11112",
         "dicom anseong ANSEONG_AI 127.0.0.1:11112",
         "dicom icheon ICHEON_AI 127.0.0.1:11112",
@@ -154,6 +166,4 @@ def test_what_is_absent_has_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(check, "contradictions", lambda settings: [])
     answer = sinsok("check")
     assert answer.code == 0
-    assert (
-        answer.out.splitlines()[1] == "absent  model first 1: not installed; until then the next route reads its series"
-    )
+    assert answer.out.splitlines()[1] == "absent  model first 1: not installed; its routes go on without it"

@@ -36,3 +36,11 @@ def test_every_hop_says_which_topics_it_writes() -> None:
 
 def test_the_wiring_gives_the_hop_that_was_asked_for() -> None:
     assert wiring.stream_hop(CONFIGURATION, "alert", FakeInference()).name == "alert"
+
+
+def test_only_hops_that_ask_models_are_given_the_time_of_a_reading() -> None:
+    shortest = CONFIGURATION.streams.stalled_after_s
+    assert wiring.stream_settings(CONFIGURATION, "alert").stalled_after_s == shortest
+    confirming = wiring.stream_settings(CONFIGURATION, "confirm")
+    assert confirming.stalled_after_s > CONFIGURATION.triton.routine_timeout_s
+    assert confirming.rebalance_timeout_s > CONFIGURATION.triton.routine_timeout_s

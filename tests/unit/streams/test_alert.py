@@ -98,6 +98,32 @@ def test_a_revision_in_which_the_series_of_the_bleed_was_not_read_takes_nothing_
     ]
 
 
+def test_what_an_alert_took_over_has_to_be_read_again_too() -> None:
+    """A bleed in A, then a larger one in B while A cannot be read: B alone taken back ends nothing."""
+    a, b = decision("2.25.10"), decision("2.25.11")
+    in_b = {"findings": (finding(20.0, series_uid="2.25.11"),), "priority": Priority.STAT}
+    first = triaged(1, volume_ml=1.0, series=(a,))
+    worse = triaged(2, **in_b, series=(decision(reading=None), b))
+    gone = triaged(4, volume_ml=0, series=(decision(reading=None), b))
+    assert kinds(run(first, worse, gone)[1]) == ["AlertRaised", "AlertRaised", "AlertWithdrawn"]
+    assert kinds(run(first, worse, gone, triaged(6, volume_ml=0, series=(a, b)))[1])[3:] == ["AlertWithdrawn"]
+
+
+def test_a_finding_in_another_series_that_did_not_page_again_has_to_be_read_again_too() -> None:
+    a, b = decision("2.25.10"), decision("2.25.11")
+    also_in_b = triaged(2, findings=(finding(20.0, series_uid="2.25.11"),), series=(a, b))
+    unread = triaged(4, volume_ml=0, series=(a, decision("2.25.11", reading=None)))
+    assert kinds(run(triaged(1, series=(a,)), also_in_b, unread)[1]) == ["AlertRaised"]
+
+
+def test_an_alert_of_an_older_version_stands() -> None:
+    study, _ = run(triaged(1))
+    assert study is not None
+    older = StudyAlert.model_validate(study.model_dump(exclude={"alerted"}))
+    _, sent = alert(SITES, triaged(2, volume_ml=0), older)
+    assert sent == ()
+
+
 def test_a_finding_that_comes_back_is_a_new_alert() -> None:
     _, sent = run(triaged(1), triaged(2, volume_ml=0), triaged(3))
     assert kinds(sent) == ["AlertRaised", "AlertWithdrawn", "AlertRaised"]

@@ -83,6 +83,24 @@ def test_a_finding_whose_confirmation_does_not_come_pages_all_the_same() -> None
     assert alert(SITES, over(step.state), step.state).state is None
 
 
+def test_a_word_on_other_series_ends_no_wait() -> None:
+    turned_away = decision(reading=None, model=None)
+    study, sent = run(quick(SMALL, 1), result(NONE, 2, series=(turned_away, decision("2.25.11", "b"))))
+    assert (study.waiting is not None, sent) == (True, [])
+    _, [raised] = alert(SITES, over(study), study)
+    assert isinstance(raised, AlertRaised)
+
+
+def test_a_finding_elsewhere_does_not_take_the_place_of_one_that_waits() -> None:
+    turned_away = decision(reading=None, model=None)
+    in_b = {"findings": (finding(SMALL, series_uid="2.25.11"),), "series": (turned_away, decision("2.25.11", "b"))}
+    b_gone = result(NONE, 2, series=in_b["series"])
+    study, sent = run(quick(SMALL, 1), quick(SMALL, 2, **in_b), b_gone)
+    assert (study.waiting is not None, sent) == (True, [])
+    _, [raised] = alert(SITES, over(study), study)
+    assert raised.findings[0].series_uid == "2.25.10"
+
+
 def test_what_the_site_no_longer_pages_about_does_not_page_at_the_end_of_a_wait() -> None:
     study, _ = run(quick(SMALL))
     rules = SITES.of("suwon")

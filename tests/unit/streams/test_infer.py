@@ -1,8 +1,9 @@
 import asyncio
+from typing import Any
 
 import pytest
 
-from schemas.events import ClosingReason, Outcome, Priority, Series, StudyAssembled, StudyTriaged
+from schemas.events import ClosingReason, Outcome, Priority, Reading, Series, StudyAssembled, StudyTriaged
 from schemas.failures import Unavailable, Unreadable
 from streams.infer import failed, infer, waiting
 from tests.unit.streams.examples import PROVENANCE, SITES, STUDY, FakeInference, at, finding, received, series
@@ -41,6 +42,20 @@ def test_findings_carry_their_priority_and_what_spoke() -> None:
 def test_nothing_found_says_who_looked() -> None:
     result = read(FakeInference(), assembled(series()))
     assert (result.outcome, result.reason) == (Outcome.NO_FINDINGS, "ich@1 reported nothing")
+
+
+def test_a_finding_hides_no_series_that_was_not_read() -> None:
+    broken = series("2.25.11", "broken")
+
+    class OneBroken(FakeInference):
+        async def read(self, site: str, study_uid: str, series: Series, model: Any, *, urgent: bool = True) -> Reading:
+            if series.series_uid == broken.series_uid:
+                raise Unreadable("pixel data cannot be decoded")
+            return await super().read(site, study_uid, series, model, urgent=urgent)
+
+    result = read(OneBroken(finding(20.0)), assembled(series(), broken))
+    assert result.outcome is Outcome.FINDINGS
+    assert result.reason.endswith("; not read: pixel data cannot be decoded")
 
 
 def test_a_study_no_model_can_read_is_not_applicable_with_every_reason() -> None:

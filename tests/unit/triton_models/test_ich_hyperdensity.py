@@ -85,9 +85,9 @@ def test_a_thin_plate_is_the_falx():
     ],
     ids=["air", "soft tissue", "bone", "one voxel", "noise"],
 )
-def test_what_is_no_head_has_no_findings(voxels):
-    labels, score = hyperdensity.find(voxels, SPACING)
-    assert (labels.shape, labels.max(), score) == (voxels.shape, 0, 0.0)
+def test_what_is_no_head_is_refused(voxels):
+    with pytest.raises(ValueError, match="no brain is found"):
+        hyperdensity.find(voxels, SPACING)
 
 
 def test_certainty_grows_with_size_and_contrast():

@@ -43,7 +43,7 @@ class TritonPythonModel:
         if device == "cpu" and len(list((folder / version).glob("member_*.npz"))) > 1:
             # A confirmation is not in a hurry: the model that speaks first gets the processors first. Before anything
             # starts a thread: only those that begin after this are as polite.
-            os.nice(10)
+            os.nice(19)
         precision = parameters.get("precision", {}).get("string_value", "auto")
         try:
             self._members = members_of(folder / version, device, int(args["model_instance_device_id"]), precision)

@@ -61,7 +61,8 @@ def find(volume: NDArray[np.int16], spacing_mm: Spacing) -> tuple[NDArray[np.uin
     """Label map and certainty of a head CT.
 
     ``volume`` is in Hounsfield units [z, y, x], ``spacing_mm`` its voxel size [z, y, x]. The label map has the same
-    shape, 1 where blood was found; it is empty for anything that is not a head.
+    shape, 1 where blood was found. Raises ValueError where no brain is found: what nobody looked at must not pass for
+    healthy.
     """
     steps = _steps(volume.shape, spacing_mm)
     coarse = _average(volume, steps)
@@ -74,7 +75,7 @@ def find(volume: NDArray[np.int16], spacing_mm: Spacing) -> tuple[NDArray[np.uin
     depth = _depth(bone, spacing)
     brain = _brain(smooth, bone, depth, spacing, voxel_ml)
     if brain is None:
-        return labels, 0.0
+        raise ValueError("no brain is found in the volume: nothing was read")
     found = np.zeros_like(bone)
     score = 0.0
     for rule in RULES:

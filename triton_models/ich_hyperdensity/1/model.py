@@ -43,9 +43,15 @@ class TritonPythonModel:
         volume = pb_utils.get_input_tensor_by_name(request, "VOLUME").as_numpy()
         spacing = pb_utils.get_input_tensor_by_name(request, "SPACING").as_numpy()
         if volume.size == 0 or not np.isfinite(spacing).all() or spacing.min() <= 0:
-            fault = "VOLUME is empty or SPACING is not positive"
-            return pb_utils.InferenceResponse(error=pb_utils.TritonError(fault, pb_utils.TritonError.INVALID_ARG))
-        labels, score = find(volume, tuple(float(step) for step in spacing))
+            return _refusal("VOLUME is empty or SPACING is not positive")
+        try:
+            labels, score = find(volume, tuple(float(step) for step in spacing))
+        except ValueError as error:
+            return _refusal(str(error))
         return pb_utils.InferenceResponse(
             [pb_utils.Tensor("LABELS", labels), pb_utils.Tensor("SCORES", np.array([score], np.float32))]
         )
+
+
+def _refusal(fault: str) -> Any:
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(fault, pb_utils.TritonError.INVALID_ARG))
