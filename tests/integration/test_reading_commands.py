@@ -194,7 +194,7 @@ def test_check_tells_what_answers_and_what_does_not(installation: Installation) 
 
 def test_check_asks_triton_for_the_version_a_route_names(triton: Triton, tmp_path: Path) -> None:
     site = Installation(tmp_path, f"127.0.0.1:{free_port()}")
-    site.environment["SINSOK_TRITON__HTTP_URL"] = triton.http
+    site.environment |= {"SINSOK_TRITON__HTTP_URL": triton.http, "SINSOK_TRITON__GRPC_URL": triton.grpc}
     with (tmp_path / "sinsok.toml").open("a") as configuration:
         configuration.write("".join(f"[[routes]]\nmodel = 'ich_hyperdensity'\nversion = '{n}'\n" for n in (1, 7)))
     told = [line.split()[:4] for line in site.sinsok("check").stdout.splitlines()]

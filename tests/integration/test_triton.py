@@ -298,7 +298,7 @@ def test_a_model_without_its_files_does_not_keep_others_from_serving(tmp_path, s
     with Triton(tmp_path / "triton", repository) as server:
         settings = TritonSettings(grpc_url=server.grpc)
         assert read(settings, store, tiny, "bright").content == tiny.manifest.digest
-        with pytest.raises(NotInstalled, match="weighty version 1 is not installed"):
+        with pytest.raises(NotInstalled, match="weighty version 1 was not loaded by Triton"):
             read(settings, store, tiny, "weighty")
 
 
