@@ -67,14 +67,12 @@ def install(
     if not found:
         raise Unreadable(f"{repository} has no model {' or '.join(MODELS)}: there is nothing to install weights for")
     written: dict[str, list[str]] = {model.name: [] for model in found}
-    wanted = {model: installed_files(model) for model in found}
-    resized = [model for model in found if model.name == ENSEMBLE and ensemble_of]
-    for model in resized:
-        wanted[model] = [f"member_{member + 1}.{form}" for member in range(ensemble_of or 0) for form in _FORMS]
+    listed = {model: installed_files(model) for model in found}
+    wanted = {model: _resized(model, names, ensemble_of) for model, names in listed.items()}
     lacking = {
         model: _members(model, names)
         for model, names in wanted.items()
-        if names != installed_files(model) or not is_installed(model)
+        if names != listed[model] or not is_installed(model)
     }
     tensors = {member: _tensors(member, folder) for member in sorted(set().union(*lacking.values()))}
     for model, members in lacking.items():
@@ -94,12 +92,20 @@ def install(
         written[model.name] = install_files(model, contents, provenance)
         try:
             _leave_only(model, wanted[model])
-            if model in resized:
+            # Also where the list is the same already: the one that wrote it may have been killed before the digest.
+            if ensemble_of and model.name == ENSEMBLE:
                 _describe(model, wanted[model], len(members))
         except OSError as error:
-            again = f"install it again with --members {len(members)}"
+            again = "install it again" + (f" with --members {ensemble_of}" if ensemble_of else "")
             raise Unavailable(f"{error.filename or model}: {error.strerror}; then {again}") from error
     return written
+
+
+def _resized(model: Path, listed: list[str], ensemble_of: int | None) -> list[str]:
+    """The files a model is to have: those its configuration lists, or of an ensemble of so many members."""
+    if model.name != ENSEMBLE or ensemble_of is None:
+        return listed
+    return [f"member_{member + 1}.{form}" for member in range(ensemble_of) for form in _FORMS]
 
 
 def _leave_only(model: Path, names: list[str]) -> None:

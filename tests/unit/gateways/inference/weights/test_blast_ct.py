@@ -15,6 +15,7 @@ from gateways.inference.repository import (
     installed_files,
     missing_files,
     parameter,
+    set_parameter,
     stamp,
     stated_digest,
 )
@@ -122,6 +123,26 @@ def test_the_ensemble_may_have_more_members_and_fewer_again(
         assert install(models, folder / "nowhere", "sinsok 1", count)["blast_ct_ensemble"] == []
         digests.append(digest_of(ensemble, "1"))
     assert digests[0] != digests[1]
+
+
+def test_a_resize_that_was_cut_off_is_completed_by_the_same_command(models: Path, folder: Path) -> None:
+    ensemble = models / "blast_ct_ensemble"
+    install(models, folder, "sinsok 1", 2)
+    set_parameter(ensemble, "sinsok_digest_1", f"sha256:{'0' * 64}")
+    install(models, folder, "sinsok 1", 2)
+    assert stated_digest(configuration(ensemble / "config.pbtxt"), "1") == digest_of(ensemble, "1")
+
+
+@pytest.mark.parametrize(("members", "said"), [(2, "with --members 2$"), (None, "then install it again$")])
+def test_what_to_do_when_the_disk_refuses_in_the_end(
+    models: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, members: int | None, said: str
+) -> None:
+    def refuse(model: Path, names: list[str]) -> None:
+        raise OSError(28, "No space left on device", str(model))
+
+    monkeypatch.setattr(blast_ct, "_leave_only", refuse)
+    with pytest.raises(Unavailable, match=said):
+        install(models, folder, "sinsok 1", members)
 
 
 def test_members_that_cannot_be_had_leave_the_ensemble_as_it_is(models: Path, folder: Path) -> None:
