@@ -9,12 +9,12 @@ from schemas.base import Event
 from schemas.envelope import EVENT_TYPES
 from schemas.events import AlertEvent
 from schemas.json_schema import definitions, name_of
-from schemas.topics import DEAD_LETTERS, DEADLINES, DICOM_SERIES, RESULTS, STUDIES, Topic, alerts
+from schemas.topics import DEAD_LETTERS, DEADLINES, DELIVERIES, DICOM_SERIES, RESULTS, STUDIES, Topic, alerts
 
 CONTRACT_VERSION: Final = "1.0.0"
 ALERTS: Final = alerts("{site}")
 """The alert topic of every site at once: an address with a parameter."""
-CHANNELS: Final = (DICOM_SERIES, DEADLINES, STUDIES, RESULTS, ALERTS, DEAD_LETTERS)
+CHANNELS: Final = (DICOM_SERIES, DEADLINES, STUDIES, RESULTS, DELIVERIES, ALERTS, DEAD_LETTERS)
 
 Action = Literal["send", "receive"]
 
@@ -50,6 +50,8 @@ OPERATIONS: Final = (
     Operation("alert", "send", DEADLINES),
     Operation("alert", "send", ALERTS),
     Operation("alert", "send", DEAD_LETTERS),
+    Operation("write", "receive", RESULTS),
+    Operation("write", "send", DELIVERIES),
 )
 
 _SCHEMAS: Final = "#/components/schemas/"

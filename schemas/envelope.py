@@ -7,6 +7,13 @@ from pydantic import ValidationError
 
 from schemas.base import Event, Record, StudyEvent
 from schemas.codes import Code
+from schemas.deliveries import (
+    ResultArchived,
+    ResultHeld,
+    ResultRejected,
+    WorklistRejected,
+    WorklistUpdated,
+)
 from schemas.events import (
     AlertRaised,
     AlertWithdrawn,
@@ -28,6 +35,11 @@ EVENT_TYPES: Final[dict[str, type[Event]]] = {
         StudyTriaged,
         AlertRaised,
         AlertWithdrawn,
+        ResultArchived,
+        ResultRejected,
+        ResultHeld,
+        WorklistUpdated,
+        WorklistRejected,
     )
 }
 

@@ -260,6 +260,9 @@ class SeriesDecision(Record):
     model: str | None
     reason: str
     reading: Reading | None = None
+    manifest: ObjectRef | None = Field(
+        default=None, description="Lists the images the decision is about; None in results of before 0.1"
+    )
 
 
 class StudyTriaged(StudyEvent):

@@ -4,8 +4,9 @@
 
     PortFailure
     ├── Unavailable         the far side is away: try again, the same input may succeed
-    └── Unreadable          this input will never work: report it, do not try again
-        └── NotInstalled    there is no such model here: another may take its place
+    ├── Unreadable          this input will never work: report it, do not try again
+    │   └── NotInstalled    there is no such model here: another may take its place
+    └── Refused             the far side has looked at it and says no: a person has to see why
 """
 
 
@@ -23,3 +24,7 @@ class Unreadable(PortFailure):
 
 class NotInstalled(Unreadable):
     """The model server has no such model."""
+
+
+class Refused(PortFailure):
+    """The far side understood and will not have it, with its status and comment: trying again changes nothing."""

@@ -5,6 +5,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from schemas.base import Event
+from schemas.deliveries import (
+    DeliveryEvent,
+    ResultArchived,
+    ResultHeld,
+    ResultRejected,
+    WorklistRejected,
+    WorklistUpdated,
+)
 from schemas.events import (
     AlertEvent,
     AlertRaised,
@@ -55,6 +63,16 @@ DEAD_LETTERS: Final = Topic(
     retention_days=365,
     config={"max.message.bytes": str(MAX_EVENT_BYTES + 64 * 1024)},  # room for the headers that say why
 )
+DELIVERY_EVENTS: Final[tuple[type[DeliveryEvent], ...]] = (
+    ResultArchived,
+    ResultRejected,
+    ResultHeld,
+    WorklistUpdated,
+    WorklistRejected,
+)
+DELIVERIES: Final = Topic(
+    "pacs.deliveries", DELIVERY_EVENTS, "What became of results in PACS and worklists", retention_days=365
+)
 ALERT_EVENTS: Final[tuple[type[AlertEvent], ...]] = (AlertRaised, AlertWithdrawn)
 
 
@@ -84,14 +102,15 @@ def changelog(app_id: str, table: str) -> Topic:
 
 def all_topics(sites: Iterable[str]) -> tuple[Topic, ...]:
     """Every event topic of an installation with these sites."""
-    return (DICOM_SERIES, DEADLINES, STUDIES, RESULTS, DEAD_LETTERS, *(alerts(site) for site in sorted(sites)))
+    flow = (DICOM_SERIES, DEADLINES, STUDIES, RESULTS, DELIVERIES, DEAD_LETTERS)
+    return (*flow, *(alerts(site) for site in sorted(sites)))
 
 
 def topic_of(event: Event) -> str:
     """The name of the topic an event belongs on."""
     if isinstance(event, AlertEvent):
         return alerts(event.site).name
-    for topic in (DICOM_SERIES, DEADLINES, STUDIES, RESULTS):
+    for topic in (DICOM_SERIES, DEADLINES, STUDIES, RESULTS, DELIVERIES):
         if isinstance(event, topic.carries):
             return topic.name
     raise TypeError(f"{type(event).__name__} belongs on no topic")

@@ -62,7 +62,9 @@ def conclude(
 
 def unread(study: StudyAssembled, why: str, reason: str, *, final: bool, unconfirmed: bool) -> StudyTriaged:
     """The result of a study that no model has looked at: ``why`` for each series, ``reason`` for all."""
-    decisions = [SeriesDecision(series_uid=one.series_uid, model=None, reason=why) for one in study.series]
+    decisions = [
+        SeriesDecision(series_uid=one.series_uid, model=None, reason=why, manifest=one.manifest) for one in study.series
+    ]
     return _triaged(study, decisions, Outcome.FAILED, reason, final=final, unconfirmed=unconfirmed)
 
 

@@ -71,7 +71,10 @@ async def _again(
     else:
         if reading.refused is None:
             reason = f"{choice.reason}; read again after {choice.asked}" if choice.model else f"after {choice.reason}"
-            return SeriesDecision(series_uid=series.series_uid, model=second, reason=reason, reading=reading), ""
+            decision = SeriesDecision(
+                series_uid=series.series_uid, model=second, reason=reason, reading=reading, manifest=series.manifest
+            )
+            return decision, ""
         doubt = f"not confirmed: {second}: {reading.refused}"
     first = await read(inference, study, choice, urgent=False)
     return first.model_copy(update={"reason": f"{first.reason}; {doubt}"}), doubt

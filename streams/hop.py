@@ -40,10 +40,11 @@ class Step(NamedTuple, Generic[S]):
 
 @dataclass(frozen=True)
 class Gateway:
-    """A hop that stands outside the streams: it turns the outside world into events."""
+    """A hop that stands outside the streams: it turns the outside world into events, or events into acts there."""
 
     name: str
-    writes: Topic
+    reads: tuple[Topic, ...]
+    writes: tuple[Topic, ...]
 
 
 @dataclass(frozen=True)

@@ -68,14 +68,16 @@ async def choose(
 
 async def read(inference: Inference, study: StudyAssembled, choice: Choice, *, urgent: bool = True) -> SeriesDecision:
     """Show the series to the model that was chosen. Raises :class:`schemas.failures.Unavailable`."""
-    uid = choice.series.series_uid
+    about = SeriesDecision(
+        series_uid=choice.series.series_uid, model=choice.asked, reason=choice.reason, manifest=choice.series.manifest
+    )
     if choice.model is None:
-        return SeriesDecision(series_uid=uid, model=choice.asked, reason=choice.reason)
+        return about
     try:
         reading = await inference.read(study.site, study.study_uid, choice.series, choice.model, urgent=urgent)
     except Unreadable as error:
-        return SeriesDecision(series_uid=uid, model=choice.asked, reason=f"not read: {error}")
-    return SeriesDecision(series_uid=uid, model=choice.asked, reason=choice.reason, reading=reading)
+        return about.model_copy(update={"reason": f"not read: {error}"})
+    return about.model_copy(update={"reading": reading})
 
 
 async def _ask(

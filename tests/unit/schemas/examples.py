@@ -4,6 +4,16 @@ import asyncio
 from typing import Final
 
 from schemas.base import Event
+from schemas.deliveries import (
+    ObjectKind,
+    Proof,
+    ResultArchived,
+    ResultHeld,
+    ResultRejected,
+    WorklistRejected,
+    WorklistUpdated,
+    WrittenObject,
+)
 from schemas.events import (
     AlertRaised,
     AlertWithdrawn,
@@ -40,7 +50,33 @@ def _journey() -> tuple[Event, ...]:
     )
     assert isinstance(raised.events[0], AlertRaised)
     assert isinstance(withdrawn.events[0], AlertWithdrawn)
-    return (batch, quarantined, provisional, bleed, raised.events[0], waited, final, gone, withdrawn.events[0])
+    alerts = (raised.events[0], waited, final, gone, withdrawn.events[0])
+    return (batch, quarantined, provisional, bleed, *alerts, *_deliveries(bleed))
+
+
+def _deliveries(result: StudyTriaged) -> tuple[Event, ...]:
+    about = {
+        "time": at(40),
+        "site": result.site,
+        "study_uid": result.study_uid,
+        "revision": result.revision,
+        "unconfirmed": result.unconfirmed,
+        "result": result.event_id,
+    }
+    pacs, worklist = about | {"destination": "suwon/pacs"}, about | {"destination": "suwon/hl7"}
+    report = WrittenObject(
+        kind=ObjectKind.REPORT,
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.88.34",
+        sop_instance_uid="2.25.7",
+        series_uid="2.25.8",
+    )
+    return (
+        ResultHeld(**pacs, reason="PatientID differs"),
+        ResultRejected(**pacs, status="0xA900", reason="data set does not match SOP class"),
+        ResultArchived(**pacs, objects=(report,), proof=Proof.COMMITMENT, transaction_uid="2.25.9", replaces=None),
+        WorklistUpdated(**worklist, priority=result.priority, message="1"),
+        WorklistRejected(**worklist, status="AR", reason="unknown order"),
+    )
 
 
 JOURNEY: Final = _journey()

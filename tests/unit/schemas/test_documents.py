@@ -14,7 +14,7 @@ from schemas.envelope import EVENT_TYPES, encode
 from schemas.json_schema import name_of
 from schemas.topics import all_topics
 from streams.dead_letters import PREFIX, Obituary
-from streams.hop import Gateway, StatefulHop
+from streams.hop import StatefulHop
 from streams.pipeline import pipeline
 from tests.unit.schemas.examples import EXAMPLES
 from tests.unit.streams.examples import SITES, FakeInference
@@ -133,7 +133,7 @@ def test_the_operations_are_those_of_the_hops() -> None:
     """What the table of hops reads is what the document says they receive, and everything is written by somebody."""
     received = {(op.hop, op.topic.name) for op in OPERATIONS if op.action == "receive"}
     hops = pipeline(SITES, FakeInference())
-    assert received == {(hop.name, topic.name) for hop in hops if not isinstance(hop, Gateway) for topic in hop.reads}
+    assert received == {(hop.name, topic.name) for hop in hops for topic in hop.reads}
     timed = {(hop.name, "triage.deadlines") for hop in hops if isinstance(hop, StatefulHop)}
     sent = {(op.hop, op.topic.name) for op in OPERATIONS if op.action == "send"}
     assert timed <= sent

@@ -19,6 +19,7 @@ def test_the_topics_of_two_sites() -> None:
         "triage.deadlines",
         "triage.studies",
         "triage.results",
+        "pacs.deliveries",
         "dead.letters",
         "alerts.icheon",
         "alerts.suwon",

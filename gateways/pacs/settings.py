@@ -1,0 +1,72 @@
+"""What a site configures of its PACS: where it is, what is written there, and what counts as proof."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gateways.dicom.settings import AeTitle
+from schemas.deliveries import ObjectKind, Proof
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TlsSettings(_Section):
+    """DICOM TLS (PS3.15, B.12: BCP 195). Files in PEM."""
+
+    ca: Path = Field(description="Who may have signed the PACS's certificate")
+    certificate: Path | None = Field(default=None, description="Ours, where the PACS wants to know who calls")
+    key: Path | None = None
+    server_name: str | None = Field(default=None, description="The name in its certificate; the host where not said")
+
+
+class ObjectSettings(_Section):
+    """Which objects a site wants, because PACS differ."""
+
+    kinds: tuple[Literal[ObjectKind.REPORT, ObjectKind.SEGMENTATION, ObjectKind.KEY_IMAGE], ...] = (
+        ObjectKind.REPORT,
+        ObjectKind.SEGMENTATION,
+        ObjectKind.KEY_IMAGE,
+    )
+    no_findings: Literal["nothing", "report"] = Field(
+        default="nothing", description="Where a model looked and saw nothing"
+    )
+    not_analysed: Literal["nothing", "report"] = Field(
+        default="nothing", description="Where no model looked: not applicable, or failed"
+    )
+    segmentation: Literal["binary", "fractional"] = "binary"
+    language: Literal["en", "ko"] = Field(default="en", description="Of what people read in key images and reports")
+    rejections: bool = Field(
+        default=True, description="Earlier objects are rejected with a Key Object Selection (IHE IOCM)"
+    )
+
+
+class PacsSettings(_Section):
+    """The PACS of a site."""
+
+    host: str | None = Field(default=None, description="Where it is; not said: the Orthanc of the local stack")
+    port: Port = 104
+    called_ae: AeTitle = "PACS"
+    calling_ae: AeTitle = "SINSOK"
+    delivery: Literal["dimse", "dicomweb"] = "dimse"
+    dicomweb_url: str | None = Field(default=None, description="Of STOW-RS and QIDO-RS, http://pacs/dicom-web")
+    tls: TlsSettings | None = None
+    objects: ObjectSettings = ObjectSettings()
+    unconfirmed: Literal["findings", "never"] = Field(
+        default="findings", description="Whether findings are written before the second reading has confirmed them"
+    )
+    superseded: Literal["skip", "write"] = Field(
+        default="skip", description="Results that a newer one overtook while the PACS was away"
+    )
+    proof: Proof = Proof.COMMITMENT
+    commitment_within_s: Annotated[float, Field(gt=0, description="Then it is asked again")] = 60.0
+    commitment_attempts: Annotated[int, Field(ge=1, description="So often; then the objects are queried")] = 3
+    check_patient: bool = Field(default=True, description="Compare the study's patient before writing (C-FIND, QIDO)")
+    timeout_s: Annotated[float, Field(gt=0, description="For each answer of the PACS")] = 30.0
+    retry_first_s: Annotated[float, Field(gt=0)] = 1.0
+    retry_longest_s: Annotated[float, Field(gt=0)] = 60.0
+    held_again_s: Annotated[float, Field(gt=0, description="How often a held result is looked at again")] = 300.0
