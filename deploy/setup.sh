@@ -15,7 +15,9 @@ need() { # need PACKAGE CHECK...: PACKAGE is missing unless CHECK succeeds
     shift
     "$@" > /dev/null 2>&1 || missing="$missing $package"
 }
-has_java() { java -version 2>&1 | grep -Eq 'version "(1[7-9]|[2-9][0-9])'; }
+has_jdk() { # javac: tests compile the Java consumer of docs/examples
+    command -v javac && java -version 2>&1 | grep -Eq 'version "(1[7-9]|[2-9][0-9])'
+}
 has_library() { PATH="$PATH:/usr/sbin:/sbin" ldconfig -p | grep -q "$1"; }
 find_python() { # Triton's python backend is built for each Python; ours is 3.11
     for candidate in python3.11 python3; do
@@ -27,12 +29,13 @@ find_python() { # Triton's python backend is built for each Python; ours is 3.11
     return 1
 }
 
-need openjdk-17-jre-headless has_java
+need openjdk-17-jdk-headless has_jdk
 need maven sh -c 'command -v mvn'
 need orthanc test -x /usr/sbin/Orthanc
 need orthanc-dicomweb test -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so
 need dcmtk storescu --version
 need dicom3tools sh -c 'command -v dciodvfy'
+need fonts-nanum test -e /usr/share/fonts/truetype/nanum/NanumGothic.ttf
 need docker-compose sh -c 'command -v docker-compose'
 need libpython3.11 has_library libpython3.11.so.1.0
 need python3-venv find_python

@@ -46,3 +46,27 @@ READINGS: Final = Counter(
     "Series shown to a model: read, recorded (known already), unavailable, unreadable",
     ["model", "outcome"],
 )
+
+# --- results out ---------------------------------------------------------------------------------------------------
+
+UNDECODABLE_RESULTS: Final = Counter("sinsok_undecodable_results", "Records of triage.results that are no result")
+DELIVERIES: Final = Counter(
+    "sinsok_deliveries", "Results whose delivery ended, by destination and how it ended", ["destination", "state"]
+)
+DELIVERIES_OPEN: Final = Gauge(
+    "sinsok_deliveries_open",
+    "Results not delivered: waiting, sending, stored, held, rejected",
+    ["destination", "state"],
+)
+DELIVERY_AGE_SECONDS: Final = Gauge(
+    "sinsok_delivery_age_seconds", "Age of the oldest result neither delivered nor held, 0 if none", ["destination"]
+)
+DESTINATION_AWAY: Final = Gauge(
+    "sinsok_destination_away", "1 while a PACS or worklist did not answer when it was last asked", ["destination"]
+)
+DELIVERY_SECONDS: Final = Histogram(
+    "sinsok_delivery_seconds",
+    "From a result to its proof in the PACS, or its acceptance by the worklist",
+    ["destination"],
+    buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600),
+)

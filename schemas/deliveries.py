@@ -109,9 +109,8 @@ class WorklistRejected(DeliveryEvent):
 
     TYPE: ClassVar[str] = "sinsok.WorklistRejected.v1"
 
-    status: str | None = Field(description="What was answered: AE, AR, HTTP 409; None where it was not asked")
-    reason: str
+    reason: str = Field(description="What was answered, AR or HTTP 409, in words that quote nothing")
 
     def identity(self) -> tuple[object, ...]:
         """One event for a result, a destination and a reason."""
-        return (self.result, self.destination, self.status, self.reason)
+        return (self.result, self.destination, self.reason)

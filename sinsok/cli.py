@@ -19,6 +19,7 @@ COMMANDS: Final[dict[str, str]] = {
     "send": "C-STORE all DICOM under some paths.",
     "events": "Print the events of topics.",
     "study": "Show one study's timeline.",
+    "deliveries": "Show the results that are not in PACS or worklist yet, and why.",
     "topics": "Compare the declared topics with the broker's.",
     "models": "List, install and check the models.",
     "schemas": "Export JSON Schema and AsyncAPI documents.",

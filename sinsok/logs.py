@@ -40,3 +40,5 @@ def configure(level: int = logging.INFO) -> None:
     # pynetdicom logs whole data sets at debug level, and chats about every association at info.
     logging.getLogger("pynetdicom").setLevel(logging.ERROR)
     logging.getLogger("pydicom").setLevel(logging.ERROR)
+    # Tells of every module that it copies from an image.
+    logging.getLogger("highdicom").setLevel(logging.ERROR)

@@ -14,8 +14,11 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from gateways.delivery.settings import WriterSettings
 from gateways.dicom.settings import DicomGatewaySettings, SiteAccess
 from gateways.inference.settings import TritonSettings
+from gateways.pacs.settings import PacsSettings
+from gateways.worklist.settings import WorklistSettings
 from schemas.base import Site
 from sinsok.errors import UsageError
 from streams.policy import AlertPolicy
@@ -66,6 +69,8 @@ class SiteSettings(SiteAccess):
     completeness: Completeness | None = None
     routes: tuple[Route, ...] | None = None
     alerts: AlertPolicy | None = None
+    pacs: PacsSettings | None = None
+    worklists: tuple[WorklistSettings, ...] = ()
 
 
 class Settings(BaseSettings):
@@ -80,11 +85,13 @@ class Settings(BaseSettings):
     dicom: DicomGatewaySettings = DicomGatewaySettings()
     streams: StreamSettings = StreamSettings()
     orthanc: OrthancSettings = OrthancSettings()
+    writer: WriterSettings = WriterSettings()
     health: HealthSettings = HealthSettings()
     stack: StackSettings = StackSettings()
     completeness: Completeness = Completeness()
     routes: tuple[Route, ...] = ()
     alerts: AlertPolicy = AlertPolicy()
+    pacs: PacsSettings = PacsSettings()
     sites: dict[Site, SiteSettings] = Field(min_length=1)
 
     @field_validator("streams")
@@ -108,6 +115,14 @@ class Settings(BaseSettings):
     def store(self) -> Path:
         """Root of the object store."""
         return self.home / "objects"
+
+    def pacs_of(self, site: str) -> PacsSettings:
+        """The PACS of a site: its own, else the common one; where that names no host, the local stack's Orthanc."""
+        pacs = self.sites[site].pacs or self.pacs
+        if pacs.host is not None:
+            return pacs
+        here = {"host": self.orthanc.host, "port": self.orthanc.dicom_port, "called_ae": self.orthanc.aet}
+        return pacs.model_copy(update=here)
 
     @property
     def rules(self) -> Sites:

@@ -8,15 +8,16 @@ import threading
 from typing import Any
 
 from gateways import kafka
-from gateways.dicom.gateway import CannotStart, DicomGateway
 from gateways.health import Complaints, HealthServer
 from gateways.inference.recorded import Recorded
 from gateways.inference.triton import TritonInference
 from gateways.objects import FileStore
+from gateways.process import CannotStart, Process
 from sinsok.errors import UsageError, UserError
 from sinsok.settings import Settings
 from sinsok.stack.processes import HOPS, PROCESSES
 from streams.hop import StatefulHop, StatelessHop
+from streams.log_limit import LogLimit
 from streams.pipeline import pipeline
 from streams.ports import Inference
 from streams.settings import StreamSettings
@@ -63,18 +64,47 @@ def run_streams(settings: Settings, name: str) -> None:
 
 def run_dicom_gateway(settings: Settings) -> None:
     """Run the DICOM gateway in this process until SIGTERM or SIGINT."""
+    from gateways.dicom.gateway import DicomGateway
+
     bootstrap = settings.kafka.bootstrap_servers
-    gateway = DicomGateway(settings.dicom, settings.sites, FileStore(settings.store), lambda: kafka.producer(bootstrap))
+    store = FileStore(settings.store)
+    _run(
+        "dicom-gateway",
+        DicomGateway(settings.dicom, settings.sites, store, lambda: kafka.producer(bootstrap)),
+        settings,
+    )
+
+
+def run_pacs_writer(settings: Settings) -> None:
+    """Run the PACS writer in this process until SIGTERM or SIGINT."""
+    # Here and not above: what makes DICOM objects takes a second to import.
+    from gateways.delivery.intake import consumer
+    from gateways.delivery.writer import ResultWriter
+    from sinsok.destinations import couriers
+
+    bootstrap = settings.kafka.bootstrap_servers
+    ours = ResultWriter(
+        settings.writer,
+        settings.home / "deliveries",
+        lambda *given: couriers(settings, *given),
+        lambda: consumer(bootstrap),
+        lambda: kafka.producer(bootstrap),
+    )
+    _run("pacs-writer", ours, settings)
+
+
+def _run(part: str, ours: Process, settings: Settings) -> None:
+    LogLimit.install(["librdkafka"])
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     try:
-        gateway.start()
+        ours.start()
     except CannotStart as error:
         raise UserError(str(error)) from None
-    with _health(settings, "dicom-gateway", alive=gateway.deaths, ready=gateway.health):
+    with _health(settings, part, alive=ours.deaths, ready=ours.health):
         ended.wait()
-        gateway.stop()
+        ours.stop()
 
 
 def _health(settings: Settings, part: str, alive: Complaints, ready: Complaints) -> HealthServer:

@@ -3,6 +3,13 @@
 from collections.abc import Iterable
 
 from schemas.base import Event
+from schemas.deliveries import (
+    ResultArchived,
+    ResultHeld,
+    ResultRejected,
+    WorklistRejected,
+    WorklistUpdated,
+)
 from schemas.events import (
     AlertRaised,
     AlertWithdrawn,
@@ -43,6 +50,18 @@ def summary(what: Event | Obituary) -> str:
             return f"{what.priority}: {what.reason}"
         case AlertWithdrawn():
             return f"{what.reason}"
+        case ResultArchived():
+            kinds = ", ".join(one.kind.replace("_", " ") for one in what.objects)
+            return f"revision {what.revision} in {what.destination}: {kinds}; proof: {what.proof}"
+        case ResultHeld():
+            return f"revision {what.revision} held before {what.destination}: {what.reason}"
+        case ResultRejected():
+            status = f"{what.status} " if what.status else ""
+            return f"revision {what.revision} rejected by {what.destination}: {status}{what.reason}"
+        case WorklistRejected():
+            return f"revision {what.revision} rejected by {what.destination}: {what.reason}"
+        case WorklistUpdated():
+            return f"revision {what.revision}: {what.destination} has it as {what.priority}"
         case Obituary():
             return f"{what.hop} gave up after {what.attempts} attempts: {what.error}: {what.message}"
         case _:
@@ -65,6 +84,8 @@ def details(what: Event | Obituary) -> list[str]:
         case AlertRaised():
             replaced = [f"replaces alert {what.replaces}"] if what.replaces else []
             return [f"alert {what.alert_id}", *replaced, *_findings(what.findings)]
+        case ResultArchived():
+            return [f"{one.kind.replace('_', ' ')} {one.sop_instance_uid}" for one in what.objects]
         case AlertWithdrawn():
             replaced = [f"replaced by alert {what.replaced_by}"] if what.replaced_by else []
             return [f"alert {what.alert_id}", *replaced]

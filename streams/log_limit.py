@@ -1,8 +1,8 @@
-"""Faust's log, at a bearable rate: while the broker is away its libraries repeat some forty error lines a second."""
+"""Logs of libraries, at a bearable rate: while the broker is away they repeat some forty error lines a second."""
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 NOISY: Final = ("faust", "mode", "aiokafka")
@@ -35,10 +35,10 @@ class LogLimit(logging.Handler):
         logging.getLogger().handle(record)
 
     @classmethod
-    def install(cls) -> None:
-        """Put one limit before everything Faust and its libraries log."""
+    def install(cls, names: Iterable[str] = NOISY) -> None:
+        """Put one limit before everything that these libraries log: Faust and its own, where nothing else is said."""
         limit = cls()
-        for name in NOISY:
+        for name in names:
             logger = logging.getLogger(name)
             logger.handlers = [limit]
             logger.propagate = False

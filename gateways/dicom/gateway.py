@@ -1,14 +1,11 @@
 """The DICOM gateway as a whole: what it is made of, how it starts, recovers, watches itself and stops."""
 
-import fcntl
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from pathlib import Path
 from threading import Event, Thread
-from typing import BinaryIO, Final
+from typing import Final
 
 import structlog
 from confluent_kafka import Producer
@@ -19,22 +16,19 @@ from gateways.dicom.batches import Batches
 from gateways.dicom.committer import Committer
 from gateways.dicom.journal import Journal
 from gateways.dicom.leniency import accept_what_comes
-from gateways.dicom.outbox import OutboxPublisher
 from gateways.dicom.receiver import Receiver
 from gateways.dicom.reconcile import RECONCILIATION, Reconciliation
 from gateways.dicom.server import DicomServer
 from gateways.dicom.settings import DicomGatewaySettings, SiteAccess
-from gateways.objects import FileStore, make_folder
+from gateways.objects import FileStore
+from gateways.outbox.publisher import OutboxPublisher
+from gateways.process import CannotStart, Taken, hold
 from schemas.events import BatchEnd
 
 log = structlog.get_logger()
 _SWEEP_S: Final = 0.25
 _FLUSH_S: Final = 3.0
 _STUCK_S: Final = 60.0
-
-
-class CannotStart(Exception):
-    """The gateway does not start; the text is one line that says why and what to do."""
 
 
 class DicomGateway:
@@ -66,7 +60,7 @@ class DicomGateway:
         accept_what_comes()
         with ExitStack() as undo:
             try:
-                self._lock = undo.enter_context(_locked(self._store.root / "journal"))
+                self._lock = undo.enter_context(hold(self._store.root / "journal" / "gateway.lock"))
                 self._journal = Journal(self._store.root / "journal" / "dicom.sqlite")
                 undo.callback(self._journal.close)
                 self._committer = Committer(self._journal)
@@ -75,6 +69,10 @@ class DicomGateway:
                 self._publisher = OutboxPublisher(self._journal, self._connect)
                 self._server = DicomServer(self._settings, self._admission, self._receiver, self._batches)
                 self._receiver.prepare()
+            except Taken as error:
+                raise CannotStart(
+                    f"another DICOM gateway (pid {error.pid}) works on the store at {self._store.root}"
+                ) from None
             except (OSError, sqlite3.Error) as error:
                 raise CannotStart(f"the store at {self._store.root} cannot be used: {error}") from error
             self._started_at = time.time()
@@ -158,20 +156,3 @@ class DicomGateway:
             Reconciliation(self._store, self._journal, self._batches, self._started_at).run(self._stopping)
         except Exception:  # the edge of this thread: receiving goes on without it
             log.exception("reconciliation failed")
-
-
-def _locked(folder: Path) -> BinaryIO:
-    """The lock file of a store, held until it is closed or the process ends."""
-    make_folder(folder)
-    file = (folder / "gateway.lock").open("a+b")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        owner = file.read(32).decode(errors="replace").strip()
-        file.close()
-        raise CannotStart(f"another DICOM gateway (pid {owner}) works on the store at {folder.parent}") from None
-    file.truncate(0)
-    file.write(str(os.getpid()).encode())
-    file.flush()
-    return file

@@ -1,19 +1,13 @@
 """The gateway's memory: which instances are stored, which series an association has touched, what is to be published.
 
-SQLite in WAL mode with ``synchronous=FULL``: what a committed transaction says survives a power cut. One connection,
-one lock: whoever holds :meth:`Journal.transaction` is the only reader and writer.
+How it lies on disk, and the outbox in it, is gateways/outbox/database.py's.
 """
 
-import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from threading import Event, RLock
 from typing import Final
 
 from gateways.dicom.facts import Facts
-from schemas.envelope import Headers, Message
+from gateways.outbox.database import OutboxDatabase
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS instance (
@@ -51,23 +45,6 @@ CREATE TABLE IF NOT EXISTS batch (
     open_associations INTEGER NOT NULL,
     PRIMARY KEY (study_key, series_uid)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS outbox (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    topic TEXT NOT NULL,
-    key BLOB NOT NULL,
-    headers TEXT NOT NULL,
-    value BLOB NOT NULL,
-    created_at REAL NOT NULL
-);
-CREATE TABLE IF NOT EXISTS rejected (
-    id INTEGER PRIMARY KEY,
-    topic TEXT NOT NULL,
-    key BLOB NOT NULL,
-    headers TEXT NOT NULL,
-    value BLOB NOT NULL,
-    created_at REAL NOT NULL,
-    reason TEXT NOT NULL
-);
 """
 _INSTANCE: Final = """id, site, study_key, digest, size_bytes, transfer_syntax, sending_ae, called_ae, received_at,
     missing, facts, EXISTS (
@@ -103,44 +80,10 @@ class Batch:
     open_associations: int
 
 
-@dataclass(frozen=True)
-class OutboxRow:
-    """An event that the broker has not taken yet."""
-
-    id: int
-    topic: str
-    message: Message
-
-
-class Journal:
+class Journal(OutboxDatabase):
     """See the module. Every method raises ``sqlite3.Error`` where the disk or the file fails."""
 
-    def __init__(self, path: Path) -> None:
-        self.posted = Event()  # set whenever the outbox may have something new; the publisher clears it
-        self._lock = RLock()
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._db.executescript(_SCHEMA)
-
-    def close(self) -> None:
-        """Close the file. Nothing is pending: every transaction is committed or rolled back by then."""
-        with self._lock:
-            self._db.close()
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing of what is written inside."""
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-                self.posted.set()
-            except BaseException:
-                if self._db.in_transaction:  # SQLite has rolled back already where the disk was full
-                    self._db.execute("ROLLBACK")
-                raise
+    SCHEMA = _SCHEMA
 
     # --- instances -------------------------------------------------------------------------------------------------
 
@@ -251,7 +194,7 @@ class Journal:
             association,
         )
 
-    # --- batches and outbox ----------------------------------------------------------------------------------------
+    # --- batches ----------------------------------------------------------------------------------------
 
     def last_batch(self, study_key: str, series_uid: str) -> Batch | None:
         """The newest published batch of a series."""
@@ -273,51 +216,6 @@ class Journal:
             (study_key, series_uid, batch.number, batch.manifest, batch.batch_end, batch.open_associations),
         )
 
-    def post(self, topic: str, message: Message, created_at: float) -> None:
-        """Put an event into the outbox."""
-        headers = "\n".join(f"{name}:{value.decode()}" for name, value in message.headers)
-        self._db.execute(
-            "INSERT INTO outbox (topic, key, headers, value, created_at) VALUES (?, ?, ?, ?, ?)",
-            (topic, message.key, headers, message.value, created_at),
-        )
-
-    def outbox(self, limit: int) -> list[OutboxRow]:
-        """The oldest events in the outbox, in the order they were put there."""
-        rows = self._rows("SELECT id, topic, key, headers, value FROM outbox ORDER BY id LIMIT ?", limit)
-        return [
-            OutboxRow(row, topic, Message(key, _headers(headers), value)) for row, topic, key, headers, value in rows
-        ]
-
-    def delivered(self, rows: Iterable[int]) -> None:
-        """Take events out of the outbox that the broker has."""
-        with self.transaction():
-            self._db.executemany("DELETE FROM outbox WHERE id = ?", [(row,) for row in rows])
-
-    def reject(self, row: int, reason: str) -> None:
-        """Move an event aside that the broker will never take, so that those behind it can go."""
-        with self.transaction():
-            self._db.execute(
-                "INSERT INTO rejected SELECT id, topic, key, headers, value, created_at, ? FROM outbox WHERE id = ?",
-                (reason, row),
-            )
-            self._db.execute("DELETE FROM outbox WHERE id = ?", (row,))
-
-    def rejected(self) -> int:
-        """How many events lie aside."""
-        return self._count("rejected")
-
-    def outbox_state(self) -> tuple[int, float | None]:
-        """How many events wait, and since when the oldest does (seconds since the epoch)."""
-        ((depth, oldest),) = self._rows("SELECT count(*), min(created_at) FROM outbox")
-        return depth, oldest
-
-    def _rows(self, query: str, *values: object) -> list[tuple]:  # type: ignore[type-arg]
-        with self._lock:
-            return self._db.execute(query, values).fetchall()
-
-    def _count(self, what: str, *values: object) -> int:
-        return int(self._rows(f"SELECT count(*) FROM {what}", *values)[0][0])  # noqa: S608
-
 
 def _instance(row: tuple) -> StoredInstance:  # type: ignore[type-arg]
     _, site, study_key, digest, size, syntax, sending, called, at, missing, facts, conflict = row
@@ -334,8 +232,3 @@ def _instance(row: tuple) -> StoredInstance:  # type: ignore[type-arg]
         bool(missing),
         bool(conflict) and not missing,
     )
-
-
-def _headers(text: str) -> Headers:
-    pairs = (line.partition(":") for line in text.split("\n"))
-    return [(name, value.encode()) for name, _, value in pairs]

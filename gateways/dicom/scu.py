@@ -1,22 +1,13 @@
 """The sending client: Storage SCU (DICOM PS3.4, annex B) for files as they are.
 
-::
-
-    SendFailed                what was answered before it was reported to ``on_result``
-    ├── PeerUnreachable       nothing answers at the address
-    ├── AssociationRejected   the peer refused to talk, with its reason
-    └── AssociationAborted    the peer broke off, or did not answer in time
+What it raises is drawn in :mod:`gateways.dicom.association`; what was answered before was reported to ``on_result``.
 """
 
-import socket
 import struct
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
 from pydicom import config, dcmread
 from pydicom.dataset import Dataset
@@ -28,20 +19,40 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     MediaStorageDirectoryStorage,
 )
-from pynetdicom import AE, evt
-from pynetdicom.association import Association
-from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.presentation import PresentationContext, build_context
-from pynetdicom.status import STORAGE_SERVICE_CLASS_STATUS, code_to_category
 
-from gateways.dicom.file_meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from gateways.dicom.association import (
+    Address,
+    Association,
+    AssociationAborted,
+    AssociationFailed,
+    AssociationRejected,
+    PeerUnreachable,
+    associate,
+)
+from gateways.dicom.command import Command, Field, Kind
+from gateways.dicom.status import in_words, is_accepted
 
-_Answers = SimpleQueue[C_STORE | None]
-"""Responses as they arrive; None when the association has ended."""
+__all__ = [
+    "AssociationAborted",
+    "AssociationRejected",
+    "InstanceFile",
+    "NotDicom",
+    "PeerUnreachable",
+    "Result",
+    "SendFailed",
+    "Summary",
+    "read_instance",
+    "send",
+]
+
+SendFailed = AssociationFailed
+"""The association ended before everything was answered."""
 
 _MOST_CONTEXTS: Final = 128
 """Presentation contexts an association can propose (PS3.8, 7.1.1.13: odd identifiers from 1 to 255)."""
 _MOST_UID_CHARACTERS: Final = 64
+_LOW_PRIORITY: Final = 2
 _PREAMBLE: Final = 132
 _FIRST_GROUPS: Final = (b"\x02\x00", b"\x08\x00", b"\x00\x08")
 """How a file without preamble begins: file meta information, or group 0008 in either byte order."""
@@ -61,22 +72,6 @@ _PARSE_FAULTS: Final = (
     struct.error,
 )
 """What pydicom raises over bytes that are no data set."""
-
-
-class SendFailed(Exception):
-    """The association ended before everything was answered."""
-
-
-class PeerUnreachable(SendFailed):
-    """Nothing answers at the address."""
-
-
-class AssociationRejected(SendFailed):
-    """The peer refused the association (PS3.8, 9.3.4); the message is its reason in words."""
-
-
-class AssociationAborted(SendFailed):
-    """The peer broke the association off, or did not answer in time."""
 
 
 class NotDicom(ValueError):
@@ -111,7 +106,7 @@ class Result:
     @property
     def accepted(self) -> bool:
         """Whether the peer took responsibility: success, or success with a warning."""
-        return self.status is not None and code_to_category(self.status) in ("Success", "Warning")
+        return self.status is not None and is_accepted(self.status)
 
     @property
     def warned(self) -> bool:
@@ -154,13 +149,12 @@ def send(
         on_result(result)
 
     for contexts, members in _batches(instances):
-        assoc, answers = _associate(contexts, host, port, called, calling, timeout_s)
+        association = associate(Address(host, port, called, calling), contexts, timeout_s)
         try:
-            for number, instance in enumerate(members):
-                report(_store(assoc, answers, instance, number % 0xFFFF + 1, timeout_s))
+            for instance in members:
+                report(_store(association, instance))
         finally:
-            if assoc.is_established:
-                assoc.release()
+            association.release()
     accepted = sum(result.accepted for result in results)
     return Summary(accepted, sum(result.warned for result in results), len(results) - accepted)
 
@@ -223,55 +217,8 @@ def _batches(
     return batches
 
 
-def _associate(
-    contexts: list[PresentationContext], host: str, port: int, called: str, calling: str, timeout_s: float
-) -> tuple[Association, _Answers]:
-    try:
-        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise PeerUnreachable(f"{host} is no known host: {error.strerror}") from None
-    address = min(addresses)[4][0]
-    connected = []
-    answers: _Answers = SimpleQueue()
-
-    def opened(event: Any) -> None:
-        connected.append(event.address)
-        # Nagle's algorithm holds back the end of each message until the peer acknowledges the part before it.
-        event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    def answered(event: Any) -> None:
-        message = event.message.message_to_primitive()
-        if isinstance(message, C_STORE) and message.Status is not None:
-            answers.put(message)
-
-    def ended(_: Any) -> None:
-        answers.put(None)
-
-    ae = AE(ae_title=calling)
-    ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
-    ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-    ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = timeout_s
-    handlers = [
-        (evt.EVT_CONN_OPEN, opened),
-        (evt.EVT_DIMSE_RECV, answered),
-        (evt.EVT_ABORTED, ended),
-        (evt.EVT_CONN_CLOSE, ended),
-    ]
-    assoc = ae.associate(address, port, contexts, ae_title=called, evt_handlers=handlers)
-    if assoc.is_established or assoc.rejected_contexts:
-        return assoc, answers
-    if assoc.is_rejected:
-        answer = assoc.acceptor.primitive
-        raise AssociationRejected(
-            f"{answer.result_str.lower()}: {answer.reason_str} (called {called}, calling {calling})"
-        )
-    if connected:
-        raise AssociationAborted(f"{host}:{port} did not answer the association request")
-    raise PeerUnreachable(f"nothing answers at {host}:{port}")
-
-
-def _store(assoc: Association, answers: _Answers, instance: InstanceFile, message_id: int, timeout_s: float) -> Result:
-    context = next((cx for cx in assoc.accepted_contexts if _fits(cx, instance)), None)
+def _store(association: Association, instance: InstanceFile) -> Result:
+    context = association.context(instance.sop_class_uid, instance.transfer_syntax_uid)
     if context is None:
         sop_class, syntax = UID(instance.sop_class_uid).name, UID(instance.transfer_syntax_uid).name
         return Result(instance, None, f"not sent: the peer does not accept {sop_class} in {syntax}")
@@ -279,42 +226,16 @@ def _store(assoc: Association, answers: _Answers, instance: InstanceFile, messag
         return Result(
             instance, None, f"not sent: its SOP Instance UID is longer than {_MOST_UID_CHARACTERS} characters"
         )
-    request = C_STORE()
-    request.MessageID = message_id
-    request.Priority = 2
-    request.AffectedSOPClassUID = instance.sop_class_uid
-    request.AffectedSOPInstanceUID = instance.sop_instance_uid
-    request.DataSet = BytesIO(instance.data_set())
-    response = _exchange(assoc, answers, request, context.context_id, timeout_s)
-    return Result(instance, response.Status, _words(response))
-
-
-def _exchange(assoc: Association, answers: _Answers, request: C_STORE, context_id: int, timeout_s: float) -> C_STORE:
-    """Send a request and wait for its response.
-
-    :meth:`Association.send_c_store` would parse the data set and encode it anew. It also reads the response off a queue
-    that the association's own thread empties too, and under load can lose it; here the response is seen on arrival.
-    """
-    if assoc.is_established:
-        assoc.dimse.send_msg(request, context_id)
-        with suppress(Empty):
-            response = answers.get(timeout=timeout_s)
-            if response is not None:
-                return response
-    if assoc.is_established:
-        assoc.abort()
-    raise AssociationAborted("the peer ended the association or did not answer in time")
-
-
-def _fits(context: PresentationContext, instance: InstanceFile) -> bool:
-    return bool(
-        context.abstract_syntax == instance.sop_class_uid
-        and context.transfer_syntax[0] == instance.transfer_syntax_uid
-        and context.as_scu
+    request = Command.of(
+        Kind.C_STORE_RQ,
+        {
+            Field.MESSAGE_ID: association.next_message_id(),
+            Field.PRIORITY: _LOW_PRIORITY,
+            Field.AFFECTED_SOP_CLASS_UID: instance.sop_class_uid,
+            Field.AFFECTED_SOP_INSTANCE_UID: instance.sop_instance_uid,
+        },
+        data_set=True,
     )
-
-
-def _words(response: C_STORE) -> str:
-    _, meaning = STORAGE_SERVICE_CLASS_STATUS.get(response.Status, ("", "unknown status"))
-    comment = f": {response.ErrorComment}" if response.ErrorComment else ""
-    return f"0x{response.Status:04X} {meaning or 'Success'}{comment}"
+    association.send(context.context_id, request, instance.data_set())
+    response = association.response().command
+    return Result(instance, response.number(Field.STATUS), in_words(response))

@@ -1,7 +1,9 @@
 """The key image: one slice with the lesion outlined, for people to look at; never to diagnose from."""
 
 import io
-from typing import Final
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,17 +13,47 @@ from scipy import ndimage
 from gateways.imaging.volume import Volume
 from schemas.events import Provenance
 
-CENTRE_HU: Final = 40.0
-WIDTH_HU: Final = 80.0
+CENTRE_HU: Final = 40
+WIDTH_HU: Final = 80
 """The brain window."""
 WARNING: Final = "AI output - not for diagnosis without a physician"
 SIDE: Final = 1024
 """Length of the picture's longer edge, pixels."""
 MARGIN: Final = 28
+"""Height of a line of text above or below it."""
 OUTLINE: Final = (255, 64, 64)
 TEXT: Final = (255, 214, 102)
+_OUTLINE_PIXELS: Final = 3
 _TOWARDS: Final = ("L", "R"), ("P", "A"), ("H", "F")
 """Letters for the positive and the negative direction of x, y and z in patient coordinates (LPS)."""
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Caption:
+    """Lines burned in above and below the slice, and the font file they need; None for the built-in one (Latin)."""
+
+    above: tuple[str, ...]
+    below: tuple[str, ...]
+    font: str | None = None
+
+
+@dataclass(frozen=True)
+class KeySlice:
+    """A slice as it is to be seen: the patient's right on the picture's left, anterior or the head's top upwards."""
+
+    hounsfield: NDArray[np.int16]
+    marked: NDArray[np.bool_]
+    across: Vector
+    """From one column to the next, patient coordinates (LPS, mm)."""
+    down: Vector
+    """From one row to the next."""
+
+    @property
+    def orientation(self) -> tuple[str, str]:
+        """Patient Orientation (DICOM PS3.3, C.7.6.1.1.1): the letters of the rows' and the columns' direction."""
+        return _letter(self.across), _letter(self.down)
 
 
 def key_image(volume: Volume, labels: NDArray[np.uint8], z: int, source: Provenance) -> bytes:
@@ -29,47 +61,97 @@ def key_image(volume: Volume, labels: NDArray[np.uint8], z: int, source: Provena
 
     The patient's right is on the picture's left and anterior is at the top. Voxels are drawn in their true proportions.
     """
-    plane, marked = volume.voxels[z], labels[z] > 0
-    across, down = volume.affine[:3, 0], volume.affine[:3, 1]
-    # A slice may be stored along any axis: turn it until columns run to the patient's left and rows to the back.
-    if abs(across[0]) < abs(down[0]):
-        plane, marked, across, down = plane.T, marked.T, down, across
-    if across[np.abs(across).argmax()] < 0:
-        plane, marked, across = plane[:, ::-1], marked[:, ::-1], -across
-    # The head's axis (z) points up in coronal and sagittal planes, to the back (y) downwards in axial ones.
-    main = int(np.abs(down).argmax())
-    if (down[main] < 0) != (main == 2):
-        plane, marked, down = plane[::-1], marked[::-1], -down
-
-    height, width = plane.shape[0] * float(np.linalg.norm(down)), plane.shape[1] * float(np.linalg.norm(across))
-    size = round(SIDE * width / max(width, height)), round(SIDE * height / max(width, height))
-    grey = np.clip((plane.astype(np.float32) - CENTRE_HU) / WIDTH_HU + 0.5, 0, 1) * 255
-    drawn = Image.fromarray(grey.astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
-    outlined = np.stack([np.asarray(drawn)] * 3, axis=-1)
-    mask = np.asarray(Image.fromarray(marked.astype(np.uint8) * 255).resize(size, Image.Resampling.BICUBIC)) > 127
-    outlined[ndimage.binary_dilation(mask, iterations=3) & ~mask] = OUTLINE
-
-    picture = Image.new("RGB", (size[0], size[1] + 2 * MARGIN))
-    picture.paste(Image.fromarray(outlined), (0, MARGIN))
-    _write(picture, f"{source.model} {source.version}", across, down)
+    seen = radiological(volume.voxels[z], labels[z] > 0, volume.affine[:3, 0], volume.affine[:3, 1])
+    picture = draw(seen, Caption((WARNING,), (f"{source.model} {source.version}",)))
     content = io.BytesIO()
     picture.save(content, "PNG")
     return content.getvalue()
 
 
-def _write(picture: Image.Image, model: str, across: NDArray[np.float64], down: NDArray[np.float64]) -> None:
-    """Burn in the warning, the model and the directions."""
-    draw = ImageDraw.Draw(picture)
-    small, large = ImageFont.load_default(18), ImageFont.load_default(30)
-    middle_x, middle_y = picture.width / 2, picture.height / 2
-    draw.text((middle_x, MARGIN / 2), WARNING, TEXT, small, anchor="mm")
-    draw.text((middle_x, picture.height - MARGIN / 2), model, TEXT, small, anchor="mm")
-    draw.text((10, middle_y), _letter(-across), TEXT, large, anchor="lm")
-    draw.text((picture.width - 10, middle_y), _letter(across), TEXT, large, anchor="rm")
-    draw.text((middle_x, MARGIN + 8), _letter(-down), TEXT, large, anchor="mt")
-    draw.text((middle_x, picture.height - MARGIN - 8), _letter(down), TEXT, large, anchor="mb")
+def radiological(hounsfield: NDArray[np.int16], marked: NDArray[np.bool_], across: Vector, down: Vector) -> KeySlice:
+    """A slice [row, column] as it was stored, turned as radiologists see it."""
+    # A slice may be stored along any axis: turn it until columns run to the patient's left and rows to the back.
+    if abs(across[0]) < abs(down[0]):
+        hounsfield, marked, across, down = hounsfield.T, marked.T, down, across
+    if across[np.abs(across).argmax()] < 0:
+        hounsfield, marked, across = hounsfield[:, ::-1], marked[:, ::-1], -across
+    # The head's axis (z) points up in coronal and sagittal planes, to the back (y) downwards in axial ones.
+    main = int(np.abs(down).argmax())
+    if (down[main] < 0) != (main == 2):
+        hounsfield, marked, down = hounsfield[::-1], marked[::-1], -down
+    return KeySlice(hounsfield, marked, across, down)
 
 
-def _letter(direction: NDArray[np.float64]) -> str:
+def draw(seen: KeySlice, caption: Caption, side: int = SIDE) -> Image.Image:
+    """The slice in the brain window and in its true proportions, outlined, with the caption and the directions."""
+    rows, columns = seen.hounsfield.shape
+    height, width = rows * float(np.linalg.norm(seen.down)), columns * float(np.linalg.norm(seen.across))
+    size = max(round(side * width / max(width, height)), 1), max(round(side * height / max(width, height)), 1)
+    low, high = CENTRE_HU - WIDTH_HU // 2, CENTRE_HU + WIDTH_HU // 2
+    grey = ((np.clip(seen.hounsfield, low, high) - low).astype(np.uint16) * 255 // WIDTH_HU).astype(np.uint8)
+    drawn = Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC).convert("RGB")
+    _outline(drawn, seen.marked)
+    picture = Image.new("RGB", (size[0], size[1] + MARGIN * (len(caption.above) + len(caption.below))))
+    picture.paste(drawn, (0, MARGIN * len(caption.above)))
+    _write(picture, caption, seen)
+    return picture
+
+
+def card(lines: tuple[str, ...], font: str | None, side: int = SIDE) -> Image.Image:
+    """A picture of nothing but lines of text."""
+    picture = Image.new("RGB", (side, 2 * MARGIN * (len(lines) + 2)))
+    for number, line in enumerate(lines):
+        _line(picture, line, 2 * MARGIN * (number + 1.5), font, 36)
+    return picture
+
+
+def _outline(drawn: Image.Image, marked: NDArray[np.bool_]) -> None:
+    """Draw the edge of what is marked, looking only at the part of the picture where anything is."""
+    if not marked.any():
+        return
+    spans = [np.flatnonzero(marked.any(axis=1 - axis))[[0, -1]] for axis in (1, 0)]
+    scales = [drawn.width / marked.shape[1], drawn.height / marked.shape[0]]
+    # Two voxels around it, so that the interpolation does not end at the crop.
+    low = [max(int((span[0] - 2) * scale) - _OUTLINE_PIXELS, 0) for span, scale in zip(spans, scales, strict=True)]
+    high = [
+        min(int((span[1] + 3) * scale) + _OUTLINE_PIXELS, edge)
+        for span, scale, edge in zip(spans, scales, drawn.size, strict=True)
+    ]
+    mask = Image.fromarray(marked.astype(np.uint8) * 255)
+    box = (low[0] / scales[0], low[1] / scales[1], high[0] / scales[0], high[1] / scales[1])
+    near = mask.resize((high[0] - low[0], high[1] - low[1]), Image.Resampling.BICUBIC, box=box)
+    inside = np.asarray(near) > 127
+    edge = ndimage.binary_dilation(inside, iterations=_OUTLINE_PIXELS) & ~inside
+    drawn.paste(OUTLINE, (low[0], low[1], high[0], high[1]), Image.fromarray(edge.view(np.uint8) * 255))
+
+
+def _write(picture: Image.Image, caption: Caption, seen: KeySlice) -> None:
+    """Burn in the caption and the directions."""
+    top, bottom = MARGIN * len(caption.above), picture.height - MARGIN * len(caption.below)
+    for number, line in enumerate(caption.above):
+        _line(picture, line, MARGIN * (number + 0.5), caption.font)
+    for number, line in enumerate(caption.below):
+        _line(picture, line, bottom + MARGIN * (number + 0.5), caption.font)
+    text, large = ImageDraw.Draw(picture).text, _font(30, None)
+    middle_x, middle_y = picture.width / 2, (top + bottom) / 2
+    text((10, middle_y), _letter(-seen.across), TEXT, large, anchor="lm")
+    text((picture.width - 10, middle_y), _letter(seen.across), TEXT, large, anchor="rm")
+    text((middle_x, top + 8), _letter(-seen.down), TEXT, large, anchor="mt")
+    text((middle_x, bottom - 8), _letter(seen.down), TEXT, large, anchor="mb")
+
+
+def _line(picture: Image.Image, line: str, y: float, font: str | None, size: int = 18) -> None:
+    """One line in the middle, small enough to be seen whole."""
+    while size > 8 and _font(size, font).getlength(line) > picture.width - 8:
+        size -= 1
+    ImageDraw.Draw(picture).text((picture.width / 2, y), line, TEXT, _font(size, font), anchor="mm")
+
+
+@lru_cache(maxsize=32)
+def _font(size: int, path: str | None) -> Any:
+    return ImageFont.load_default(size) if path is None else ImageFont.truetype(path, size)
+
+
+def _letter(direction: Vector) -> str:
     axis = int(np.abs(direction).argmax())
     return _TOWARDS[axis][0 if direction[axis] > 0 else 1]

@@ -1,11 +1,11 @@
 """What a site configures of its PACS: where it is, what is written there, and what counts as proof."""
 
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from gateways.dicom.settings import AeTitle
+from gateways.tls import TlsSettings
 from schemas.deliveries import ObjectKind, Proof
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -13,15 +13,6 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class TlsSettings(_Section):
-    """DICOM TLS (PS3.15, B.12: BCP 195). Files in PEM."""
-
-    ca: Path = Field(description="Who may have signed the PACS's certificate")
-    certificate: Path | None = Field(default=None, description="Ours, where the PACS wants to know who calls")
-    key: Path | None = None
-    server_name: str | None = Field(default=None, description="The name in its certificate; the host where not said")
 
 
 class ObjectSettings(_Section):
@@ -55,6 +46,8 @@ class PacsSettings(_Section):
     delivery: Literal["dimse", "dicomweb"] = "dimse"
     dicomweb_url: str | None = Field(default=None, description="Of STOW-RS and QIDO-RS, http://pacs/dicom-web")
     tls: TlsSettings | None = None
+    username: str | None = Field(default=None, description="For DICOMweb (HTTP Basic)")
+    password: SecretStr | None = Field(default=None, description="Better set as SINSOK_SITES__NAME__PACS__PASSWORD")
     objects: ObjectSettings = ObjectSettings()
     unconfirmed: Literal["findings", "never"] = Field(
         default="findings", description="Whether findings are written before the second reading has confirmed them"
@@ -66,7 +59,18 @@ class PacsSettings(_Section):
     commitment_within_s: Annotated[float, Field(gt=0, description="Then it is asked again")] = 60.0
     commitment_attempts: Annotated[int, Field(ge=1, description="So often; then the objects are queried")] = 3
     check_patient: bool = Field(default=True, description="Compare the study's patient before writing (C-FIND, QIDO)")
+    absent_study: Literal["wait", "write"] = Field(
+        default="wait", description="Whether results of a study that is not in the PACS wait for it"
+    )
     timeout_s: Annotated[float, Field(gt=0, description="For each answer of the PACS")] = 30.0
     retry_first_s: Annotated[float, Field(gt=0)] = 1.0
     retry_longest_s: Annotated[float, Field(gt=0)] = 60.0
     held_again_s: Annotated[float, Field(gt=0, description="How often a held result is looked at again")] = 300.0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.delivery == "dicomweb" and self.dicomweb_url is None:
+            raise ValueError("delivery is dicomweb: set dicomweb_url")
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password go together")
+        return self

@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 
 from gateways.objects import FileStore
 from schemas.base import ObjectRef
+from schemas.events import StudyTriaged
 from schemas.failures import Unreadable
 from schemas.manifest import Instance, Manifest
 
@@ -33,3 +34,14 @@ def read_head(store: FileStore, instance: Instance) -> Dataset:
         return pydicom.dcmread(BytesIO(content), stop_before_pixels=True, force=True)
     except Exception as error:  # what a file that breaks the standard makes pydicom raise has no end
         raise Unreadable(f"an instance cannot be parsed: {type(error).__name__}") from error
+
+
+def study_head(store: FileStore, result: StudyTriaged) -> Dataset:
+    """The head of one image of a result's study, of a series that was read where there is one.
+
+    Raises as :func:`read_head` does, and :class:`schemas.failures.Unreadable` where the result names no images.
+    """
+    for decision in sorted(result.series, key=lambda one: one.reading is None):
+        if decision.manifest is not None:
+            return read_head(store, read_manifest(store, decision.manifest).instances[0])
+    raise Unreadable("the result names no images: patient and study are not known")

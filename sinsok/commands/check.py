@@ -122,6 +122,18 @@ def _dicom(settings: Settings) -> Iterator[Check]:
     yield Check(
         "pacs", f"{pacs.aet} {pacs.host}:{pacs.dicom_port}", _echo(pacs.host, pacs.dicom_port, pacs.aet), _START
     )
+    yield from _destinations(settings)
+
+
+def _destinations(settings: Settings) -> Iterator[Check]:
+    """The PACS of each site that is not the one of the local stack."""
+    for site in settings.sites:
+        pacs, here = settings.pacs_of(site), settings.orthanc
+        if not pacs.objects.kinds or (pacs.host, pacs.port) == (here.host, here.dicom_port):
+            continue
+        assert pacs.host is not None
+        endpoint = f"{pacs.called_ae} {pacs.host}:{pacs.port}"
+        yield Check(f"pacs {site}", endpoint, _echo(pacs.host, pacs.port, pacs.called_ae), "correct sites.NAME.pacs")
 
 
 def _page(address: str, path: str) -> Callable[[], None]:

@@ -84,12 +84,23 @@ def _orthanc(settings: Settings) -> Part:
         pacs.http_port,
         pacs.dicom_port,
         aet=pacs.aet,
-        modalities=[(site.called_ae, gateway.host, gateway.port) for site in settings.sites.values()],
+        modalities=[
+            *((site.called_ae, gateway.host, gateway.port) for site in settings.sites.values()),
+            (settings.writer.aet, settings.writer.host, settings.writer.port),
+        ],
     )
 
 
 def _process(settings: Settings, name: str) -> Part:
-    health = settings.health
+    health, writer = settings.health, settings.writer
+    if name == "pacs-writer":
+        return process(
+            name,
+            health.host,
+            health.first_port,
+            endpoint=f"{writer.aet} {writer.host}:{writer.port}",
+            listeners=(Listener(writer.host, writer.port, "writer.port"),),
+        )
     if name != "dicom-gateway":
         return process(name, health.host, health.first_port)
     host, port = settings.dicom.host, settings.dicom.port

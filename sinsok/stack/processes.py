@@ -13,6 +13,7 @@ HOPS: Final = ("assemble", "infer", "confirm", "alert")
 PROCESSES: Final[dict[str, tuple[str, ...]]] = {
     "dicom-gateway": ("dicom-gateway",),
     **{f"streams-{hop}": ("streams", "--hop", hop) for hop in HOPS},
+    "pacs-writer": ("pacs-writer",),
 }
 """Name of the part and its arguments to ``sinsok run``, in the order of their health ports."""
 

@@ -16,6 +16,7 @@ import yaml
 
 import gateways.metrics  # noqa: F401 - fills the registry
 import streams.metrics  # noqa: F401
+from gateways.delivery.settings import WriterSettings
 from gateways.dicom.settings import DicomGatewaySettings
 from sinsok.cli import cli
 from sinsok.commands.run import ROLES
@@ -106,6 +107,8 @@ def test_variables_are_settings(name: str) -> None:
 def test_published_ports_are_the_services_own_and_on_this_machine_only(name: str) -> None:
     published = [port.split(":") for port in services()[name].get("ports", [])]
     own = OTHERS_PORTS.get(name) or ({health_port(name)} if name in PROCESSES else set())
+    if name == "pacs-writer":
+        own = {*own, WriterSettings().port, int(services()[name]["environment"]["SINSOK_WRITER__PORT"])}
     if name == "dicom-gateway":
         own = {*own, DicomGatewaySettings().port, int(services()[name]["environment"]["SINSOK_DICOM__PORT"])}
 
@@ -141,13 +144,14 @@ def test_addresses_between_services_exist() -> None:
     }
 
 
-def test_orthanc_can_send_to_every_site() -> None:
+def test_orthanc_can_send_to_every_site_and_answer_the_writer() -> None:
     settings = load({"SINSOK_CONFIG": str(ROOT / "sinsok.toml")})
     modalities = json.loads((DEPLOY / "orthanc" / "compose.json").read_text())["DicomModalities"]
 
-    assert modalities == {
+    gateway = {
         site.called_ae: [site.called_ae, "dicom-gateway", settings.dicom.port] for site in settings.sites.values()
     }
+    assert modalities == gateway | {settings.writer.aet: [settings.writer.aet, "pacs-writer", settings.writer.port]}
 
 
 def test_mounted_files_and_volumes_exist() -> None:

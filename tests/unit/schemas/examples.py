@@ -75,7 +75,7 @@ def _deliveries(result: StudyTriaged) -> tuple[Event, ...]:
         ResultRejected(**pacs, status="0xA900", reason="data set does not match SOP class"),
         ResultArchived(**pacs, objects=(report,), proof=Proof.COMMITMENT, transaction_uid="2.25.9", replaces=None),
         WorklistUpdated(**worklist, priority=result.priority, message="1"),
-        WorklistRejected(**worklist, status="AR", reason="unknown order"),
+        WorklistRejected(**worklist, reason="AR: unknown order"),
     )
 
 

@@ -139,6 +139,7 @@ def test_every_endpoint_of_the_configuration_is_asked() -> None:
         "streams-infer http://127.0.0.1:9102/readyz",
         "streams-confirm http://127.0.0.1:9103/readyz",
         "streams-alert http://127.0.0.1:9104/readyz",
+        "pacs-writer http://127.0.0.1:9105/readyz",
     }
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from gateways.dicom import outbox
-from gateways.dicom.journal import Journal
-from gateways.dicom.outbox import OutboxPublisher
+from gateways.outbox import publisher as outbox
+from gateways.outbox.database import OutboxDatabase
+from gateways.outbox.publisher import OutboxPublisher
 from schemas.envelope import Message
 
 
@@ -60,8 +60,8 @@ class FakeProducer:
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    journal = Journal(tmp_path / "journal.sqlite")
+def journal(tmp_path: Path) -> Iterator[OutboxDatabase]:
+    journal = OutboxDatabase(tmp_path / "journal.sqlite")
     yield journal
     journal.close()
 
@@ -72,7 +72,7 @@ def broker() -> Broker:
 
 
 @pytest.fixture
-def publisher(journal: Journal, broker: Broker, monkeypatch) -> Iterator[OutboxPublisher]:
+def publisher(journal: OutboxDatabase, broker: Broker, monkeypatch) -> Iterator[OutboxPublisher]:
     monkeypatch.setattr(outbox, "_LONGEST_PAUSE_S", 0.01)
     publisher = OutboxPublisher(journal, broker.connect)
     yield publisher
@@ -80,7 +80,7 @@ def publisher(journal: Journal, broker: Broker, monkeypatch) -> Iterator[OutboxP
         publisher.stop(0)
 
 
-def post(journal: Journal, *values: bytes) -> None:
+def post(journal: OutboxDatabase, *values: bytes) -> None:
     with journal.transaction():
         for value in values:
             journal.post("t", Message(b"k", [("ce_id", b"1"), ("ce_time", b"12:00:00")], value), time.time())
@@ -93,7 +93,7 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def empty(journal: Journal) -> bool:
+def empty(journal: OutboxDatabase) -> bool:
     return journal.outbox_state() == (0, None)
 
 

@@ -1,7 +1,7 @@
-"""Events leave the journal for Kafka, in the order they were put there, and only once the broker has them.
+"""Events leave the database for Kafka, in the order they were put there, and only once the broker has them.
 
 The broker may be away for as long as it likes: events wait on disk. After a crash the last ones may be written again,
-with the same event id. An event that the broker will never take is moved aside in the journal, for a person to look at.
+with the same event id. An event that the broker will never take is moved aside there, for a person to look at.
 """
 
 import time
@@ -13,7 +13,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from gateways import metrics
-from gateways.dicom.journal import Journal, OutboxRow
+from gateways.outbox.database import OutboxDatabase, OutboxRow
 from schemas.identity import trace_id
 
 log = structlog.get_logger()
@@ -28,8 +28,8 @@ _FOR_GOOD: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_
 class OutboxPublisher:
     """The one thread that publishes. ``connect`` makes a producer, anew after one has failed for good."""
 
-    def __init__(self, journal: Journal, connect: Callable[[], Producer]) -> None:
-        self._journal = journal
+    def __init__(self, database: OutboxDatabase, connect: Callable[[], Producer]) -> None:
+        self._database = database
         self._connect = connect
         self._stop = Event()
         self._logged_at = -_LOG_EVERY_S
@@ -40,12 +40,12 @@ class OutboxPublisher:
         self._thread.start()
 
     def stop(self, grace_s: float) -> None:
-        """Publish what the broker takes within the grace, and end. What is left stays in the journal."""
+        """Publish what the broker takes within the grace, and end. What is left stays in the database."""
         until = time.monotonic() + grace_s
-        while self.alive and self._journal.outbox_state()[0] and time.monotonic() < until:
+        while self.alive and self._database.outbox_state()[0] and time.monotonic() < until:
             time.sleep(0.02)
         self._stop.set()
-        self._journal.posted.set()
+        self._database.posted.set()
         self._thread.join()
 
     @property
@@ -57,14 +57,14 @@ class OutboxPublisher:
         producer, pause = self._connect(), 0.0
         while not self._stop.wait(pause):
             try:
-                self._journal.posted.clear()
-                if rows := self._journal.outbox(_GROUP):
+                self._database.posted.clear()
+                if rows := self._database.outbox(_GROUP):
                     # The broker judges a batch as a whole: what it refused for good is asked for again, alone.
                     for row, _ in self._publish(producer, rows):
                         for _, error in self._publish(producer, [row]):
                             self._reject(row, error)
                 else:
-                    self._journal.posted.wait(_LOOK_EVERY_S)
+                    self._database.posted.wait(_LOOK_EVERY_S)
                 pause = 0.0
             except Exception as error:  # noqa: BLE001 - the edge of this thread: whatever fails, the events must wait
                 pause = min(_LONGEST_PAUSE_S, 2 * pause + 0.5)
@@ -73,7 +73,7 @@ class OutboxPublisher:
                 producer = self._connect()
 
     def _publish(self, producer: Producer, rows: list[OutboxRow]) -> list[tuple[OutboxRow, KafkaError]]:
-        """What the broker takes leaves the journal; what it refused for good is returned, with its reason."""
+        """What the broker takes leaves the database; what it refused for good is returned, with its reason."""
         taken: list[int] = []
         refused: list[tuple[OutboxRow, KafkaError]] = []
         failures: list[KafkaError] = []
@@ -101,17 +101,17 @@ class OutboxPublisher:
         while producer.flush(0.5) and not self._stop.is_set():
             if time.monotonic() - began > _PATIENCE_S:
                 self._say("kafka is not taking events, they wait on disk", waiting=len(rows) - len(taken))
-        self._journal.delivered(taken)
+        self._database.delivered(taken)
         if failures and not refused:  # else first those that would hold up the others
             raise KafkaException(failures[0])
         return refused
 
     def _reject(self, row: OutboxRow, error: KafkaError) -> None:
-        self._journal.reject(row.id, error.str())
+        self._database.reject(row.id, error.str())
         metrics.REJECTED_EVENTS.inc()
         key = row.message.key.decode()
         log.error(
-            "event rejected by kafka, kept aside in the journal",
+            "event rejected by kafka, kept aside in the database",
             study_key=key,
             trace_id=trace_id(key),
             topic=row.topic,

@@ -1,0 +1,181 @@
+"""The one thread that serves a destination. None of them waits for another: a PACS that is away slows nothing else."""
+
+import time
+import traceback
+from abc import ABC, abstractmethod
+from datetime import UTC, datetime
+from threading import Event, Thread
+from typing import Any, Final
+
+import structlog
+
+from gateways import metrics
+from gateways.delivery.breaker import Breaker
+from gateways.delivery.ledger import OPEN, Delivery, Ledger, State
+from schemas.deliveries import DeliveryEvent, WrittenObject
+from schemas.events import Priority
+from schemas.failures import Unavailable
+from schemas.identity import trace_id
+
+_LOOK_EVERY_S: Final = 5.0
+_FAULT_PAUSE_S: Final = 5.0
+_LOG_EVERY_S: Final = 60.0
+_STUCK_S: Final = 600.0
+
+
+class Courier(ABC):
+    """Works off what the ledger says is owed to one destination."""
+
+    def __init__(self, destination: str, ledger: Ledger, breaker: Breaker) -> None:
+        self.destination = destination
+        self.ledger = ledger
+        self.breaker = breaker
+        self.log = structlog.get_logger().bind(destination=destination)
+        self._away = ""
+        self._wake = Event()
+        self._stop = Event()
+        self._logged_at = -_LOG_EVERY_S
+        self._thread = Thread(target=self._run, name=destination, daemon=True)
+
+    @abstractmethod
+    def work(self, now: float) -> bool:
+        """Do what is due; whether there was anything.
+
+        Raises :class:`schemas.failures.Unavailable` where the destination is away; then it is left alone for a while.
+        """
+
+    @abstractmethod
+    def rest(self) -> None:
+        """Nothing has been due for a while, or the destination is away: let go of connections."""
+
+    def start(self) -> None:
+        """Begin to deliver."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Something may be due."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Finish what is in hand, and end."""
+        self._stop.set()
+        self._wake.set()
+        self._thread.join()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether to leave the rest for the next start."""
+        return self._stop.is_set()
+
+    @property
+    def alive(self) -> bool:
+        """Whether results are being delivered, or waited for."""
+        return self._thread.is_alive()
+
+    def complaints(self) -> list[str]:
+        """What a person should know, one line each; empty while all is well."""
+        backlog, found = self.ledger.backlog(self.destination), []
+        waiting = sum(count for state, count in backlog.states.items() if state is not State.HELD)
+        if backlog.oldest_at is not None and (age := time.time() - backlog.oldest_at) > _STUCK_S:
+            why = f": {self._away}" if self._away else ""
+            found.append(f"{self.destination}: {waiting} results wait, the oldest for {age:.0f} s{why}")
+        return found
+
+    def measure(self) -> None:
+        """Bring the gauges up to date."""
+        backlog = self.ledger.backlog(self.destination)
+        for state in OPEN:
+            metrics.DELIVERIES_OPEN.labels(self.destination, state).set(backlog.states.get(state, 0))
+        metrics.DELIVERIES_OPEN.labels(self.destination, State.REJECTED).set(
+            self.ledger.rejected_count(self.destination)
+        )
+        age = 0.0 if backlog.oldest_at is None else max(0.0, time.time() - backlog.oldest_at)
+        metrics.DELIVERY_AGE_SECONDS.labels(self.destination).set(age)
+        metrics.DESTINATION_AWAY.labels(self.destination).set(not self.breaker.closed)
+
+    def end(
+        self,
+        delivery: Delivery,
+        state: State,
+        *,
+        reason: str = "",
+        event: DeliveryEvent | None = None,
+        objects: tuple[WrittenObject, ...] | None = None,
+        told: Priority | None = None,
+    ) -> None:
+        """Note in the ledger, the log and the metrics how a delivery ended."""
+        now = time.time()
+        if not self.ledger.end(delivery, state, now, reason=reason, event=event, objects=objects, told=told):
+            return
+        metrics.DELIVERIES.labels(self.destination, state).inc()
+        if state is State.DONE:
+            metrics.DELIVERY_SECONDS.labels(self.destination).observe(max(0.0, now - delivery.taken_at))
+        say = self.log.error if state is State.REJECTED else self.log.info
+        said = {"reason": reason} if reason else {}
+        say("delivery ended", state=state.value, **self.about(delivery), **said)
+
+    def say_fault(self, delivery: Delivery, error: Exception) -> None:
+        """A fault of ours over one delivery, for the log."""
+        self.log.error("fault over a delivery", **self.about(delivery), **fault(error))
+
+    def about(self, delivery: Delivery) -> dict[str, object]:
+        """What every line of the log about a delivery has."""
+        return {
+            "study_key": delivery.study_key,
+            "trace_id": trace_id(delivery.study_key),
+            "result": str(delivery.result.event_id),
+            "revision": delivery.result.revision,
+        }
+
+    def event_fields(self, delivery: Delivery) -> dict[str, Any]:
+        """What every event about a delivery has."""
+        result = delivery.result
+        return {
+            "time": datetime.now(UTC),
+            "site": result.site,
+            "study_uid": result.study_uid,
+            "revision": result.revision,
+            "unconfirmed": result.unconfirmed,
+            "result": result.event_id,
+            "destination": self.destination,
+        }
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._wake.clear()
+            if (pause := self.breaker.open_until - time.time()) > 0:
+                self._stop.wait(pause)
+                continue
+            try:
+                worked = self.work(time.time())
+                self._away = ""
+            except Unavailable as error:
+                self._away = str(error)
+                until = self.breaker.failed(time.time())
+                self.rest()
+                self._say("destination away", error=str(error), retry_in_s=round(until - time.time(), 1))
+            except Exception as error:  # noqa: BLE001 - the edge of this thread: it must go on with what is behind
+                self.log.error("courier failed, it goes on", **fault(error))
+                self._stop.wait(_FAULT_PAUSE_S)
+            else:
+                if not worked:
+                    self._idle()
+        self.rest()
+
+    def _idle(self) -> None:
+        due_at = self.ledger.next_due_at(self.destination)
+        until = _LOOK_EVERY_S if due_at is None else min(_LOOK_EVERY_S, max(0.05, due_at - time.time()))
+        if not self._wake.wait(min(until, 1.0)):
+            self.rest()
+            self._wake.wait(max(0.0, until - 1.0))
+
+    def _say(self, what: str, **details: object) -> None:
+        if time.monotonic() - self._logged_at >= _LOG_EVERY_S:
+            self._logged_at = time.monotonic()
+            self.log.warning(what, **details)
+
+
+def fault(error: Exception) -> dict[str, object]:
+    """What may be logged of an exception that nobody foresaw: its text, and a traceback's, may quote a name."""
+    places = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
+    return {"error": type(error).__name__, "at": places[-5:]}
