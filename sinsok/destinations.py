@@ -11,6 +11,7 @@ from gateways.objects import FileStore
 from gateways.pacs.courier import PacsCourier
 from gateways.pacs.dicomweb import Dicomweb
 from gateways.pacs.dimse import Dimse
+from gateways.pacs.making import Makers
 from gateways.pacs.outgoing import Outgoing
 from gateways.pacs.peer import Commitment, Pacs
 from gateways.pacs.settings import PacsSettings
@@ -26,12 +27,12 @@ def couriers(
     settings: Settings, ledger: Ledger, outgoing: Outgoing, on_commitment: Callable[[Commitment], None]
 ) -> list[Courier]:
     """One courier for each destination, named by its site and what it is: ``suwon/pacs``, ``suwon/hl7``."""
-    store = FileStore(settings.store)
+    store, makers = FileStore(settings.store), Makers(settings.writer.makers)
     found: list[Courier] = []
     for site, configured in settings.sites.items():
         pacs = settings.pacs_of(site)
         if pacs.objects.kinds:
-            found.append(PacsCourier(f"{site}/pacs", ledger, pacs, _pacs(pacs, on_commitment), store, outgoing))
+            found.append(PacsCourier(f"{site}/pacs", ledger, pacs, _pacs(pacs, on_commitment), store, outgoing, makers))
         numbers: Counter[str] = Counter()
         for worklist in configured.worklists:
             numbers[worklist.protocol] += 1

@@ -14,6 +14,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from gateways.dicom import scu
 from gateways.imaging.lesions import lesions
 from gateways.imaging.volume import Volume, load_volume
+from gateways.inference.triton import label_map_archive
 from gateways.objects import FileStore
 from schemas.codes import INTRACRANIAL_HEMORRHAGE
 from schemas.events import Finding, Outcome, Priority, Provenance, Reading, SeriesDecision, StudyTriaged
@@ -68,7 +69,7 @@ class ReadStudy:
         reading = Reading(
             findings=findings,
             scores={str(INTRACRANIAL_HEMORRHAGE): 0.9},
-            label_map=self.store.put(_npz(volume, labels), "label-maps", ".npz"),
+            label_map=self.store.put(label_map_archive(volume, labels), "label-maps", ".npz"),
             provenance=PROVENANCE,
             content=self.manifest.digest,
             completed_at=at,
@@ -142,15 +143,4 @@ def part10(ds: Dataset) -> bytes:
     """A DICOM file (PS3.10) in Explicit VR Little Endian."""
     content = io.BytesIO()
     ds.save_as(content, implicit_vr=False, little_endian=True, enforce_file_format=True)
-    return content.getvalue()
-
-
-def _npz(volume: Volume, labels: NDArray[np.uint8]) -> bytes:
-    content = io.BytesIO()
-    np.savez_compressed(
-        content,
-        labels=labels,
-        affine=volume.affine,
-        sop_uids=np.array([name.sop_uid if name else "" for name in volume.slices]),
-    )
     return content.getvalue()

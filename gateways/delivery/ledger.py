@@ -236,6 +236,15 @@ class Ledger(OutboxDatabase):
             if (delivery.state, delivery.reason) != (State.HELD, reason):
                 self._send(event)
 
+    def release(self, delivery: Delivery, now: float) -> None:
+        """It may be written again."""
+        with self.transaction():
+            self._db.execute(
+                "UPDATE delivery SET state = CASE objects WHEN '[]' THEN 'waiting' ELSE 'sending' END, due_at = ?"
+                " WHERE id = ? AND state = 'held'",
+                (now, delivery.id),
+            )
+
     def stored(self, delivery: Delivery, prove_at: float) -> None:
         """All its objects were accepted; the proof is to be asked for from then on."""
         with self.transaction():

@@ -15,4 +15,5 @@ class WriterSettings(BaseModel):
     host: str = Field(default="127.0.0.1", description="Address on which it hears of storage commitments")
     port: Annotated[int, Field(ge=0, le=65535, description="TCP port; 0 takes a free one")] = 11113
     aet: AeTitle = Field(default="SINSOK", description="The AE title under which the PACS knows it")
+    makers: Annotated[int, Field(ge=1, le=32, description="Processes that make the objects")] = 2
     keep_days: Annotated[int, Field(ge=1, description="So long it remembers what it wrote for a study")] = 365

@@ -89,7 +89,10 @@ def draw(seen: KeySlice, caption: Caption, side: int = SIDE) -> Image.Image:
     size = max(round(side * width / max(width, height)), 1), max(round(side * height / max(width, height)), 1)
     low, high = CENTRE_HU - WIDTH_HU // 2, CENTRE_HU + WIDTH_HU // 2
     grey = ((np.clip(seen.hounsfield, low, high) - low).astype(np.uint16) * 255 // WIDTH_HU).astype(np.uint8)
-    drawn = Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC).convert("RGB")
+    drawn = Image.new("RGB", size)
+    if enlarged := _enlarged(Image.fromarray(grey), size):
+        shown, place = enlarged
+        drawn.paste(shown.convert("RGB"), place)
     _outline(drawn, seen.marked)
     picture = Image.new("RGB", (size[0], size[1] + MARGIN * (len(caption.above) + len(caption.below))))
     picture.paste(drawn, (0, MARGIN * len(caption.above)))
@@ -106,23 +109,34 @@ def card(lines: tuple[str, ...], font: str | None, side: int = SIDE) -> Image.Im
 
 
 def _outline(drawn: Image.Image, marked: NDArray[np.bool_]) -> None:
-    """Draw the edge of what is marked, looking only at the part of the picture where anything is."""
-    if not marked.any():
+    """Draw the edge of what is marked."""
+    enlarged = _enlarged(Image.fromarray(marked.view(np.uint8) * 255), drawn.size)
+    if enlarged is None:
         return
-    spans = [np.flatnonzero(marked.any(axis=1 - axis))[[0, -1]] for axis in (1, 0)]
-    scales = [drawn.width / marked.shape[1], drawn.height / marked.shape[0]]
-    # Two voxels around it, so that the interpolation does not end at the crop.
-    low = [max(int((span[0] - 2) * scale) - _OUTLINE_PIXELS, 0) for span, scale in zip(spans, scales, strict=True)]
-    high = [
-        min(int((span[1] + 3) * scale) + _OUTLINE_PIXELS, edge)
-        for span, scale, edge in zip(spans, scales, drawn.size, strict=True)
-    ]
-    mask = Image.fromarray(marked.astype(np.uint8) * 255)
-    box = (low[0] / scales[0], low[1] / scales[1], high[0] / scales[0], high[1] / scales[1])
-    near = mask.resize((high[0] - low[0], high[1] - low[1]), Image.Resampling.BICUBIC, box=box)
+    near, place = enlarged
     inside = np.asarray(near) > 127
     edge = ndimage.binary_dilation(inside, iterations=_OUTLINE_PIXELS) & ~inside
-    drawn.paste(OUTLINE, (low[0], low[1], high[0], high[1]), Image.fromarray(edge.view(np.uint8) * 255))
+    drawn.paste(OUTLINE, place, Image.fromarray(edge.view(np.uint8) * 255))
+
+
+def _enlarged(image: Image.Image, size: tuple[int, int]) -> tuple[Image.Image, tuple[int, int, int, int]] | None:
+    """The part of an image that is not black, as resized to this size as a whole, and the place of the part in that.
+
+    None where all is black. Air is black, most of a slice is air, and nearly nothing of it is marked.
+    """
+    box = image.getbbox()
+    if box is None:
+        return None
+    scales = size[0] / image.width, size[1] / image.height
+    # Two voxels around it, so that the interpolation does not end at the crop, and room for the outline.
+    left, top = (max(int((low - 2) * scale) - _OUTLINE_PIXELS, 0) for low, scale in zip(box[:2], scales, strict=True))
+    right, bottom = (
+        min(int((high + 2) * scale) + _OUTLINE_PIXELS, edge)
+        for high, scale, edge in zip(box[2:], scales, size, strict=True)
+    )
+    source = left / scales[0], top / scales[1], right / scales[0], bottom / scales[1]
+    part = image.resize((right - left, bottom - top), Image.Resampling.BICUBIC, box=source)
+    return part, (left, top, right, bottom)
 
 
 def _write(picture: Image.Image, caption: Caption, seen: KeySlice) -> None:
@@ -132,19 +146,35 @@ def _write(picture: Image.Image, caption: Caption, seen: KeySlice) -> None:
         _line(picture, line, MARGIN * (number + 0.5), caption.font)
     for number, line in enumerate(caption.below):
         _line(picture, line, bottom + MARGIN * (number + 0.5), caption.font)
-    text, large = ImageDraw.Draw(picture).text, _font(30, None)
     middle_x, middle_y = picture.width / 2, (top + bottom) / 2
-    text((10, middle_y), _letter(-seen.across), TEXT, large, anchor="lm")
-    text((picture.width - 10, middle_y), _letter(seen.across), TEXT, large, anchor="rm")
-    text((middle_x, top + 8), _letter(-seen.down), TEXT, large, anchor="mt")
-    text((middle_x, bottom - 8), _letter(seen.down), TEXT, large, anchor="mb")
+    _text(picture, (10, middle_y), _letter(-seen.across), 30, None, "lm")
+    _text(picture, (picture.width - 10, middle_y), _letter(seen.across), 30, None, "rm")
+    _text(picture, (middle_x, top + 8), _letter(-seen.down), 30, None, "mt")
+    _text(picture, (middle_x, bottom - 8), _letter(seen.down), 30, None, "mb")
 
 
 def _line(picture: Image.Image, line: str, y: float, font: str | None, size: int = 18) -> None:
     """One line in the middle, small enough to be seen whole."""
     while size > 8 and _font(size, font).getlength(line) > picture.width - 8:
         size -= 1
-    ImageDraw.Draw(picture).text((picture.width / 2, y), line, TEXT, _font(size, font), anchor="mm")
+    _text(picture, (picture.width / 2, y), line, size, font, "mm")
+
+
+def _text(
+    picture: Image.Image, place: tuple[float, float], text: str, size: int, font: str | None, anchor: str
+) -> None:
+    """Burn in a text. ``anchor`` says which point of it is at the place, as Pillow does."""
+    stamp, left, top = _stamp(text, size, font, anchor)
+    picture.paste(TEXT, (round(place[0]) + left, round(place[1]) + top), stamp)
+
+
+@lru_cache(maxsize=64)
+def _stamp(text: str, size: int, font: str | None, anchor: str) -> tuple[Image.Image, int, int]:
+    """A text as a mask, and where its corner is from the anchor. Warning and letters are the same in all pictures."""
+    left, top, right, bottom = (round(edge) for edge in _font(size, font).getbbox(text, anchor=anchor))
+    stamp = Image.new("L", (right - left, bottom - top))
+    ImageDraw.Draw(stamp).text((-left, -top), text, 255, _font(size, font), anchor=anchor)
+    return stamp, left, top
 
 
 @lru_cache(maxsize=32)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from gateways.imaging.head import Head, find_head
@@ -157,17 +158,31 @@ class TritonInference:
         )
         if middle is not None:
             report = report._replace(midline_shift_mm=midline_shift_mm(volume, middle))
-        content = io.BytesIO()
-        np.savez_compressed(
-            content,
-            labels=answer.labels,
-            affine=volume.affine,
-            sop_uids=np.array([name.sop_uid if name else "" for name in volume.slices]),
-        )
         try:
-            return report, self._store.put(content.getvalue(), "label-maps", ".npz")
+            return report, self._store.put(label_map_archive(volume, answer.labels), "label-maps", ".npz")
         except OSError as error:
             raise Unavailable(f"the label map cannot be stored: {error.strerror}") from error
+
+
+def label_map_archive(volume: Volume, labels: NDArray[np.uint8]) -> bytes:
+    """What is kept of the labels [z, y, x] of a volume.
+
+    Most of a head is not marked: ``box_labels`` are the labels of the smallest box that holds all that is, from voxel
+    ``box_origin`` on in a volume of the size ``shape``, for readers that would inflate ``labels`` for its zeros.
+    """
+    spans = [np.flatnonzero(labels.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
+    box = tuple(slice(int(span[0]), int(span[-1]) + 1) if len(span) else slice(0, 0) for span in spans)
+    content = io.BytesIO()
+    np.savez_compressed(
+        content,
+        labels=labels,
+        box_labels=labels[box],
+        box_origin=np.array([side.start for side in box]),
+        shape=np.array(labels.shape),
+        affine=volume.affine,
+        sop_uids=np.array([name.sop_uid if name else "" for name in volume.slices]),
+    )
+    return content.getvalue()
 
 
 def _refused(

@@ -5,9 +5,10 @@ them when asked. Until then it stays in the ledger, and its objects on disk.
 """
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
@@ -16,12 +17,11 @@ from gateways.delivery.breaker import Breaker
 from gateways.delivery.courier import Courier
 from gateways.delivery.ledger import Delivery, Ledger, State
 from gateways.objects import FileStore
-from gateways.pacs.objects import ResultObject, left_standing, objects_of
+from gateways.pacs.making import Job, Made, Makers
 from gateways.pacs.outgoing import Outgoing
 from gateways.pacs.peer import Answer, Commitment, Instance, Pacs
-from gateways.pacs.right_patient import differences
+from gateways.pacs.right_patient import Identity, differences
 from gateways.pacs.settings import PacsSettings
-from gateways.pacs.source import study_head
 from schemas.deliveries import (
     ObjectKind,
     Proof,
@@ -35,6 +35,8 @@ from schemas.identity import derived_id
 
 _AHEAD: Final = 4
 """So many results are made while others are being sent."""
+_DEATHS: Final = 3
+"""So often may a process die over one result."""
 _PROVE_TOGETHER: Final = 32
 """Results whose objects one commitment is asked for."""
 _PROVE_AFTER: Final = 8
@@ -42,13 +44,12 @@ _PROVE_AFTER: Final = 8
 
 
 @dataclass(frozen=True)
-class _Made:
-    """The objects of a delivery; None where they were fixed before and lie on disk."""
+class _Ahead:
+    """A delivery that comes next, and what is being made for it; None where nothing is to be written."""
 
-    objects: tuple[ResultObject, ...] | None
+    delivery: Delivery
+    made: Future[Made] | None
     replaces: UUID | None = None
-    standing: tuple[WrittenObject, ...] = ()
-    """Earlier objects that stay in use beside them."""
 
 
 class PacsCourier(Courier):
@@ -62,14 +63,16 @@ class PacsCourier(Courier):
         pacs: Pacs,
         store: FileStore,
         outgoing: Outgoing,
+        makers: Makers,
     ) -> None:
         super().__init__(destination, ledger, Breaker(settings.retry_first_s, settings.retry_longest_s))
         self._settings = settings
         self._pacs = pacs
         self._store = store
         self._outgoing = outgoing
-        self._makers = ThreadPoolExecutor(2, thread_name_prefix=f"{destination} objects")
-        self._ahead: deque[tuple[Delivery, Future[_Made]]] = deque()
+        self._makers = makers
+        self._deaths: Counter[int] = Counter()
+        self._ahead: deque[_Ahead] = deque()
         self._since_proof = 0
 
     # --- the loop --------------------------------------------------------------------------------------------------
@@ -79,8 +82,7 @@ class PacsCourier(Courier):
         self._fill(now)
         if not self._ahead:
             return self._prove(now)
-        delivery, made = self._ahead.popleft()
-        self._deliver(delivery, made)
+        self._deliver(self._ahead.popleft())
         self._since_proof += 1
         if self._since_proof >= _PROVE_AFTER:
             self._prove(time.time())
@@ -95,73 +97,94 @@ class PacsCourier(Courier):
         room = (_AHEAD if self.breaker.closed else 1) - len(self._ahead)
         if room <= 0 or self.stopping:
             return
-        busy = {delivery.study_key for delivery, _ in self._ahead}
+        busy = {one.delivery.study_key for one in self._ahead}
         for delivery in self.ledger.due(self.destination, now, room, busy):
-            self._ahead.append((delivery, self._makers.submit(self._make, delivery)))
+            self._ahead.append(self._begun(delivery))
 
     # --- one result ------------------------------------------------------------------------------------------------
 
-    def _make(self, delivery: Delivery) -> _Made:
-        if delivery.state is State.SENDING and self._outgoing.has(delivery.objects):
-            return _Made(None)
+    def _begun(self, delivery: Delivery) -> _Ahead:
+        """Have made what is needed for a delivery."""
         result, choice = delivery.result, self._settings.objects
+        job = Job(result, self._store.root, self._outgoing.root)
+        if delivery.state is State.SENDING and self._outgoing.has(delivery.objects):
+            return _Ahead(delivery, self._makers.submit(job))
         if result.unconfirmed and (self._settings.unconfirmed == "never" or not result.findings):
-            return _Made(())
+            return _Ahead(delivery, None)
+        if delivery.state is State.HELD:  # first see whether it may be written now
+            return _Ahead(delivery, self._makers.submit(job))
         before = self.ledger.current(delivery)
         earlier = tuple(one for one in before.objects if one.kind is not ObjectKind.REJECTION) if before else ()
-        objects = objects_of(result, earlier, choice, self._store)
-        return _Made(objects, before.result if before else None, left_standing(result, earlier))
+        made = self._makers.submit(replace(job, choice=choice, earlier=earlier))
+        return _Ahead(delivery, made, before.result if before else None)
 
-    def _deliver(self, delivery: Delivery, made: Future[_Made]) -> None:
+    def _deliver(self, ahead: _Ahead) -> None:
+        delivery = ahead.delivery
         try:
-            if self._may_be_sent(delivery, made):
-                delivery = self._fixed(delivery, made.result())
-                instances = self._outgoing.instances(delivery.objects)
-                self._settle(delivery, self._pacs.store(delivery.result.study_uid, instances))
+            begun = delivery.state is State.SENDING
+            if not begun and self._settings.superseded == "skip" and self.ledger.overtaken(delivery):
+                self._nothing_sent(ahead, State.SUPERSEDED)
+            elif ahead.made is None:
+                self._nothing_sent(ahead, State.NOTHING)
+            else:
+                made = ahead.made.result()
+                if (reason := self._wrong_patient(delivery, made.patient)) is not None:
+                    self._hold(delivery, reason)
+                elif delivery.state is State.HELD:
+                    self.ledger.release(delivery, time.time())
+                elif not begun and not made.objects:
+                    self._nothing_sent(ahead, State.NOTHING)
+                else:
+                    delivery = self._fixed(ahead, made)
+                    instances = self._outgoing.instances(delivery.objects)
+                    self._settle(delivery, self._pacs.store(delivery.result.study_uid, instances))
         except (Unreadable, Refused) as error:
             self._reject(delivery, None, str(error))
         except Unavailable as error:
             self.ledger.put_off(delivery, time.time(), str(error))
             raise
-        except OSError as error:
-            reason = f"objects cannot be kept on disk: {error.strerror or error}"
-            self.ledger.put_off(delivery, time.time(), reason)
-            raise Unavailable(reason) from error
+        except BrokenProcessPool:
+            self._died(delivery)
         except Exception as error:  # noqa: BLE001 - a fault of ours over one result must not hold up those behind it
             self.say_fault(delivery, error)
             self._reject(delivery, None, f"it cannot be written, a fault of ours: {type(error).__name__}")
         self.breaker.answered()
 
-    def _may_be_sent(self, delivery: Delivery, made: Future[_Made]) -> bool:
-        """Whether it is to be sent now; if not, that is settled here."""
-        begun = delivery.state is State.SENDING
-        if not begun and self._settings.superseded == "skip" and self.ledger.overtaken(delivery):
-            self.end(delivery, State.SUPERSEDED)
-        elif made.result().objects == ():
-            self.end(delivery, State.NOTHING)
-        elif (reason := self._wrong_patient(delivery)) is not None:
-            self._hold(delivery, reason)
-        else:
-            return True
-        return False
+    def _nothing_sent(self, ahead: _Ahead, state: State) -> None:
+        self.end(ahead.delivery, state)
+        if ahead.made is not None:
+            ahead.made.add_done_callback(self._drop_made)
 
-    def _fixed(self, delivery: Delivery, made: _Made) -> Delivery:
-        """The delivery with the objects that are sent for it, on disk: from here on no others are."""
-        if made.objects is None:
+    def _drop_made(self, made: Future[Made]) -> None:
+        if not made.cancelled() and made.exception() is None:
+            self._outgoing.drop(made.result().objects)
+
+    def _died(self, delivery: Delivery) -> None:
+        """A process that made objects has died: for lack of memory perhaps, and perhaps over another delivery."""
+        self._deaths[delivery.id] += 1
+        if self._deaths[delivery.id] >= _DEATHS:
+            return self._reject(delivery, None, "its objects cannot be made: the process that makes them dies")
+        self._ahead.clear()
+        self.ledger.put_off(delivery, time.time() + self._settings.retry_first_s, "the process that makes objects died")
+        self.log.error("the process that makes objects died", **self.about(delivery))
+        return None
+
+    def _fixed(self, ahead: _Ahead, made: Made) -> Delivery:
+        """The delivery with the objects that are sent for it: from here on no others are."""
+        delivery = ahead.delivery
+        if delivery.state is State.SENDING and not made.objects:
             return delivery
-        written = tuple(one.written for one in made.objects)
-        self._outgoing.put(made.objects)
-        self.ledger.fix(delivery, written, made.replaces, made.standing)
-        return replace(delivery, state=State.SENDING, objects=written, replaces=made.replaces)
+        self.ledger.fix(delivery, made.objects, ahead.replaces, made.standing)
+        return replace(delivery, state=State.SENDING, objects=made.objects, replaces=ahead.replaces)
 
-    def _wrong_patient(self, delivery: Delivery) -> str | None:
+    def _wrong_patient(self, delivery: Delivery, received: Identity) -> str | None:
         """Why it must not be written now; None where it may."""
         if not self._settings.check_patient:
             return None
         present = self._pacs.patient_of(delivery.result.study_uid)
         if present is None:
             return None if self._settings.absent_study == "write" else "the PACS has no such study"
-        differing = differences(study_head(self._store, delivery.result), present)
+        differing = differences(received, present)
         return f"the patient differs in {', '.join(differing)}" if differing else None
 
     def _hold(self, delivery: Delivery, reason: str) -> None:

@@ -17,7 +17,7 @@ class Outgoing:
     """Part 10 files under one folder, named by their SOP Instance UIDs, which are ours and say nothing."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self.root = root
         make_folder(root)
 
     def put(self, objects: Iterable[ResultObject]) -> None:
@@ -41,9 +41,9 @@ class Outgoing:
 
     def clean(self, needed: Collection[str]) -> None:
         """Remove all but these SOP Instance UIDs: what a crash left."""
-        for file in self._root.iterdir():
+        for file in self.root.iterdir():
             if file.stem not in needed:
                 file.unlink(missing_ok=True)
 
     def _place(self, one: WrittenObject) -> Path:
-        return self._root / f"{one.sop_instance_uid}.dcm"
+        return self.root / f"{one.sop_instance_uid}.dcm"

@@ -6,6 +6,7 @@ object written from it would put a finding into the wrong record.
 
 import re
 import unicodedata
+from dataclasses import dataclass
 from typing import Protocol
 
 from pydicom.dataset import Dataset
@@ -26,7 +27,27 @@ class Patient(Protocol):
     def sex(self) -> str | None: ...
 
 
-def differences(received: Dataset, present: Patient) -> list[str]:
+@dataclass(frozen=True)
+class Identity:
+    """The patient as the images name it. To be compared; never logged."""
+
+    patient_id: str
+    issuer: str
+    name: str
+    birth_date: str
+    sex: str
+
+    def __repr__(self) -> str:
+        return "Identity(...)"
+
+
+def identity_of(ds: Dataset) -> Identity:
+    """The patient of an image."""
+    keywords = ("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientSex")
+    return Identity(*("" if (value := ds.get(keyword)) is None else str(value) for keyword in keywords))
+
+
+def differences(received: Identity, present: Patient) -> list[str]:
     """Keywords of the patient's attributes in which the two differ, never their values; empty where they agree.
 
     An attribute that one side does not state differs from nothing, but for the Patient ID: without it nobody knows
@@ -34,25 +55,19 @@ def differences(received: Dataset, present: Patient) -> list[str]:
     case, width and trailing delimiters.
     """
     found = []
-    ours, theirs = _text(received, "PatientID"), _plain(present.patient_id)
-    if ours != theirs:
+    if _plain(received.patient_id) != _plain(present.patient_id):
         found.append("PatientID")
-    for keyword, value in (
-        ("IssuerOfPatientID", present.issuer),
-        ("PatientBirthDate", present.birth_date),
-        ("PatientSex", present.sex),
+    for keyword, one, other in (
+        ("IssuerOfPatientID", received.issuer, present.issuer),
+        ("PatientBirthDate", received.birth_date, present.birth_date),
+        ("PatientSex", received.sex, present.sex),
     ):
-        ours, theirs = _text(received, keyword), _plain(value)
+        ours, theirs = _plain(one), _plain(other)
         if ours and theirs and ours != theirs:
             found.append(keyword)
-    if not _same_name(_text(received, "PatientName"), _plain(present.name)):
+    if not _same_name(_plain(received.name), _plain(present.name)):
         found.append("PatientName")
     return found
-
-
-def _text(ds: Dataset, keyword: str) -> str:
-    value = ds.get(keyword)
-    return "" if value is None else _plain(str(value))
 
 
 def _plain(value: str | None) -> str:

@@ -1,10 +1,14 @@
-"""Coded concepts of the objects (DICOM PS3.16). Those no public scheme has are sinsok's own, 99SINSOK."""
+"""Coded concepts of the objects (DICOM PS3.16). Those no public scheme has are sinsok's own, 99SINSOK.
 
+Each is an item of a code sequence (PS3.3, 8.8), made once: highdicom would make another at every use of a plain code.
+"""
+
+from functools import lru_cache
 from typing import Final
 
+from highdicom.sr import CodedConcept as Concept
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
-from pydicom.sr.coding import Code as Concept
 
 from schemas.codes import Code
 from schemas.events import Side
@@ -12,20 +16,10 @@ from schemas.events import Side
 OWN: Final = "99SINSOK"
 
 
+@lru_cache(maxsize=256)
 def of_code(code: Code) -> Concept:
     """The concept of an event's code."""
     return Concept(code.value, code.scheme, code.meaning)
-
-
-def code_item(concept: Concept) -> Dataset:
-    """Code Sequence macro (PS3.3, 8.8)."""
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = (
-        concept.value,
-        concept.scheme_designator,
-        concept.meaning,
-    )
-    return item
 
 
 MEASUREMENT_REPORT: Final = Concept("126000", "DCM", "Imaging Measurement Report")
@@ -70,6 +64,10 @@ ABNORMAL: Final = Concept("49755003", "SCT", "Morphologically Abnormal Structure
 REJECTED: Final = Concept("113001", "DCM", "Rejected for Quality Reasons")
 TITLE_MODIFIER: Final = Concept("113011", "DCM", "Document Title Modifier")
 SOURCE_IMAGE: Final = Concept("121322", "DCM", "Source image for image processing operation")
+DEVICE: Final = Concept("121007", "DCM", "Device")
+ARTIFICIAL_INTELLIGENCE: Final = Concept("123110", "DCM", "Artificial Intelligence")
+DESCRIPTION: Final = Concept("113012", "DCM", "Key Object Description")
+SOURCE: Final = Concept("260753009", "SCT", "Source")
 
 
 def coding_schemes() -> Items:

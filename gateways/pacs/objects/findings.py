@@ -1,18 +1,21 @@
-"""One finding as a measurement group of the report (DICOM PS3.16, TID 1411, or 1501 where no segment shows it)."""
+"""One finding as a measurement group of the report (DICOM PS3.16, TID 1411, or 1501 where no segment shows it).
 
+What the groups of a report have in common is made once: in highdicom each item is slow to make.
+"""
+
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import highdicom as hd
 import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.sr.coding import Code as Concept
 
 from gateways.imaging.volume import SliceName
 from gateways.pacs.objects import concepts
 from gateways.pacs.objects.revision import MAKER, Revision
 from gateways.pacs.objects.segmentation import Segments
 from gateways.pacs.objects.sources import SourceSeries
-from schemas.events import Finding, Side
+from schemas.events import Finding, Provenance, Side
 
 _CONTAINS: Final = hd.sr.RelationshipTypeValues.CONTAINS
 
@@ -31,6 +34,7 @@ def finding_group(revision: Revision, finding: Finding, number: int, segments: S
     """
     series = revision.series_of(finding)
     segment = segments.number_of(finding) if segments else None
+    assert series.reading is not None, "a finding comes from a reading"
     key = SliceName(finding.key_instance_uid, finding.key_frame)
     located = revision.label_map(series) is not None
     measurements = [_percent(concepts.CERTAINTY, finding.probability)]
@@ -43,8 +47,8 @@ def finding_group(revision: Revision, finding: Finding, number: int, segments: S
             uid=revision.names.of_result("finding", number), identifier=f"{finding.code.meaning} {number}"
         ),
         "finding_type": concepts.of_code(finding.code),
-        "algorithm_id": _algorithm(series),
-        "finding_sites": _sites(finding),
+        "algorithm_id": _algorithm(series.reading.provenance),
+        "finding_sites": _sites(finding.side) if finding.side else None,
         "measurements": measurements,
     }
     names = [key]
@@ -57,10 +61,7 @@ def finding_group(revision: Revision, finding: Finding, number: int, segments: S
                 one.sop_class_uid,
                 one.sop_instance_uid,
                 segment,
-                source_images=[
-                    hd.sr.SourceImageForSegmentation(*_reference(series, name), name.frame and [name.frame])
-                    for name in names
-                ],
+                source_images=[_source(*_reference(series, name), name.frame) for name in names],
             ),
             **common,
         )[0]
@@ -70,14 +71,7 @@ def finding_group(revision: Revision, finding: Finding, number: int, segments: S
             source_images=[hd.sr.SourceImageForMeasurementGroup(*_reference(series, key), key.frame and [key.frame])],
             **common,
         )[0]
-    item.ContentSequence.append(
-        hd.sr.ImageContentItem(
-            concepts.KEY_SLICE,
-            *_reference(series, key),
-            referenced_frame_numbers=key.frame and [key.frame],
-            relationship_type=_CONTAINS,
-        )
-    )
+    item.ContentSequence.append(_key_slice(*_reference(series, key), key.frame))
     if located:
         item.ContentSequence.append(
             hd.sr.Scoord3DContentItem(
@@ -112,23 +106,37 @@ def _reference(series: SourceSeries, name: SliceName) -> tuple[str, str]:
     return series.instance(name.sop_uid).sop_class, name.sop_uid
 
 
-def _algorithm(series: SourceSeries) -> Any:
+@lru_cache(maxsize=1024)
+def _source(sop_class: str, sop_uid: str, frame: int | None) -> Dataset:
+    return hd.sr.SourceImageForSegmentation(sop_class, sop_uid, frame and [frame])
+
+
+@lru_cache(maxsize=64)
+def _key_slice(sop_class: str, sop_uid: str, frame: int | None) -> Dataset:
+    return hd.sr.ImageContentItem(
+        concepts.KEY_SLICE,
+        sop_class,
+        sop_uid,
+        referenced_frame_numbers=frame and [frame],
+        relationship_type=_CONTAINS,
+    )
+
+
+@lru_cache(maxsize=16)
+def _algorithm(source: Provenance) -> Any:
     """Which model speaks (TID 4019), down to the digest of what computed."""
-    assert series.reading is not None, "a finding comes from a reading"
-    source = series.reading.provenance
     return hd.sr.AlgorithmIdentification(
         name=source.model, version=source.version, parameters=[f"digest={source.digest}"]
     )
 
 
-def _percent(name: Concept, share: float) -> Any:
+def _percent(name: hd.sr.CodedConcept, share: float) -> Any:
     return hd.sr.Measurement(name, round(100 * share, 2), concepts.PERCENT)
 
 
-def _sites(finding: Finding) -> list[Dataset] | None:
-    """The side of the head; nothing where no side is known."""
-    if finding.side is None:
-        return None
-    if finding.side is Side.MIDLINE:
+@lru_cache(maxsize=len(Side))
+def _sites(side: Side) -> list[Dataset]:
+    """The side of the head."""
+    if side is Side.MIDLINE:
         return [hd.sr.FindingSite(concepts.HEAD, topographical_modifier=concepts.MIDLINE)]
-    return [hd.sr.FindingSite(concepts.HEAD, laterality=concepts.LATERALITY[finding.side])]
+    return [hd.sr.FindingSite(concepts.HEAD, laterality=concepts.LATERALITY[side])]

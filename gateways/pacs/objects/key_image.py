@@ -1,10 +1,8 @@
 """The key image as a Secondary Capture (DICOM PS3.3, A.8.1): every viewer shows it, also those without overlays."""
 
-from io import BytesIO
 from typing import Final
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset
@@ -14,7 +12,7 @@ from pydicom.uid import SecondaryCaptureImageStorage
 from gateways.imaging.picture import Caption, KeySlice, card, draw, radiological
 from gateways.imaging.pixels import hounsfield, stored_values
 from gateways.imaging.volume import SliceName
-from gateways.pacs.objects.concepts import SOURCE_IMAGE, code_item
+from gateways.pacs.objects.concepts import SOURCE_IMAGE
 from gateways.pacs.objects.fonts import hangul_font
 from gateways.pacs.objects.revision import Revision, Written, slice_reference
 from gateways.pacs.objects.sources import SourceSeries
@@ -71,7 +69,7 @@ def _slice_image(revision: Revision, finding: Finding, words: Words, font: str |
     picture = draw(seen, Caption((words.warning,), tuple(lines), font), SIDE)
     ds = Dataset()
     reference = slice_reference(series, name)
-    reference.PurposeOfReferenceCodeSequence = Items([code_item(SOURCE_IMAGE)])
+    reference.PurposeOfReferenceCodeSequence = Items([SOURCE_IMAGE])
     ds.SourceImageSequence = Items([reference])
     ds.PatientOrientation = list(seen.orientation)
     head = series.head(name.sop_uid)
@@ -86,9 +84,8 @@ def _key_slice(series: SourceSeries, name: SliceName, marked: NDArray[np.bool_] 
     frame = series.frame(name)
     if frame.orientation is None or frame.pixel_spacing is None:
         raise Unreadable("the key slice does not say how it lies")
-    content = series.store.read(series.instance(name.sop_uid).stored)
+    image = series.drawn
     try:
-        image = pydicom.dcmread(BytesIO(content))
         plane = hounsfield(stored_values(image)[frame.index], frame, image)
     except Unreadable:
         raise

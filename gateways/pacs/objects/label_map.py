@@ -1,6 +1,8 @@
 """The label map of a reading, slice by slice of the source: which planes show a slice, which label is which finding.
 
-Its archive holds ``labels`` [z, y, x], ``affine`` and ``sop_uids``, and may hold ``frames`` and ``probability``.
+Its archive holds ``labels`` [z, y, x], ``affine`` and ``sop_uids``, and may hold ``frames`` and ``probability``. Newer
+ones hold the smallest box of ``labels`` with all that is marked as well: ``box_labels``, ``box_origin`` and ``shape``
+(:func:`gateways.inference.triton.label_map_archive`).
 """
 
 import io
@@ -29,11 +31,17 @@ class LabelMap:
     """What a model marked, on the planes of its volume."""
 
     labels: NDArray[np.uint8]
+    """Of the box that was read; all around it is unmarked."""
+    origin: tuple[int, int, int]
+    """Where in the volume the box begins, z, y, x."""
+    shape: tuple[int, int]
+    """Rows and columns of a whole plane."""
     affine: NDArray[np.float64]
     """4x4, voxel index (x, y, z, 1) to patient coordinates (LPS, mm)."""
     planes: dict[SliceName, list[int]]
     """The planes that show a slice, the nearest to it first, slices ascending; planes without a slice are in none."""
     probability: NDArray[np.uint8] | None
+    """Of the whole volume."""
 
     @property
     def spacing_mm(self) -> float:
@@ -44,10 +52,18 @@ class LabelMap:
     def slice_labels(self, name: SliceName) -> NDArray[np.uint8]:
         """The labels [y, x] on a slice. Where a thick slice stands on several planes, the nearest has the word."""
         first, *others = self.planes[name]
-        shown: NDArray[np.uint8] = self.labels[first]
+        shown = self._boxed(first)
         for z in others:
-            shown = np.where(shown > 0, shown, self.labels[z])
-        return shown
+            shown = np.where(shown > 0, shown, self._boxed(z))
+        whole = np.zeros(self.shape, np.uint8)
+        _, top, left = self.origin
+        whole[top : top + shown.shape[0], left : left + shown.shape[1]] = shown
+        return whole
+
+    def _boxed(self, z: int) -> NDArray[np.uint8]:
+        """The part of a plane that lies in the box."""
+        plane: NDArray[np.uint8] = self.labels[z - self.origin[0]]
+        return plane
 
     def slice_probability(self, name: SliceName) -> NDArray[np.uint8] | None:
         """Probabilities [y, x] on a slice, 255 for 1; None where the model gave none."""
@@ -62,7 +78,7 @@ class LabelMap:
         return [
             name
             for name, planes in self.planes.items()
-            if any((self.labels[z] == label).any() for z in planes for label in labels)
+            if any((self._boxed(z) == label).any() for z in planes for label in labels)
         ]
 
     def around(self, finding: Finding) -> set[SliceName]:
@@ -76,9 +92,12 @@ class LabelMap:
         The archive does not name its labels. A finding was measured from a connected piece of one label
         (:func:`gateways.imaging.lesions.lesions`), so the piece is still there to be found.
         """
-        box = self._box(finding)
+        box = tuple(
+            slice(max(side.start - start, 0), max(side.stop - start, 0))
+            for side, start in zip(self._box(finding), self.origin, strict=True)
+        )
         acquired = np.zeros(len(self.labels), bool)
-        acquired[[z for planes in self.planes.values() for z in planes]] = True
+        acquired[[z - self.origin[0] for planes in self.planes.values() for z in planes]] = True
         inside = self.labels[box] * acquired[box[0]][:, None, None]
         present = np.flatnonzero(np.bincount(inside.ravel(), minlength=2)[1:]) + 1
         if len(present) < 2:
@@ -94,46 +113,54 @@ class LabelMap:
         z, y, x = (slice(max(int(a), 0), max(int(b), 0)) for a, b in zip(low, high, strict=True))
         return z, y, x
 
-    def _distance(
-        self, finding: Finding, mask: NDArray[np.bool_], box: tuple[slice, slice, slice]
-    ) -> tuple[bool, float]:
+    def _distance(self, finding: Finding, mask: NDArray[np.bool_], box: tuple[slice, ...]) -> tuple[bool, float]:
         """How far the nearest piece of the mask is from the finding; a piece of its volume comes before all others."""
-        pieces, count = ndimage.label(mask, _TOUCHING)
-        numbers = range(1, count + 1)
-        volumes = np.bincount(pieces.ravel())[1:] * abs(np.linalg.det(self.affine[:3, :3])) / 1000
-        corner = np.array([side.start for side in box])
-        centres = np.array(ndimage.center_of_mass(mask, pieces, numbers)) + corner
+        pieces = ndimage.label(mask, _TOUCHING)[0][mask] - 1
+        voxels = np.bincount(pieces)
+        volumes = voxels * abs(np.linalg.det(self.affine[:3, :3])) / 1000
+        corner = np.array([side.start for side in box]) + self.origin
+        # scipy's center_of_mass looks at the whole box for each piece.
+        centres = np.stack([np.bincount(pieces, axis) for axis in mask.nonzero()], axis=1) / voxels[:, None] + corner
         places = centres[:, ::-1] @ self.affine[:3, :3].T + self.affine[:3, 3]
         away = np.linalg.norm(places - np.array(finding.centroid_mm), axis=1)
         other = np.abs(volumes - finding.volume_ml) > _SAME_VOLUME_ML
         return min((bool(differs), float(distance)) for differs, distance in zip(other, away, strict=True))
 
 
-def read_label_map(series: SourceSeries, ref: ObjectRef) -> LabelMap:
-    """The label map of a series.
+def read_label_map(series: SourceSeries, ref: ObjectRef, *, probability: bool) -> LabelMap:
+    """The label map of a series, with the model's probabilities where they are wanted and there are any.
 
     Raises :class:`schemas.failures.Unavailable` where the store is away and :class:`schemas.failures.Unreadable` where
     the archive is gone or none.
     """
     try:
         with np.load(io.BytesIO(series.store.read(ref)), allow_pickle=False) as archive:
-            content: dict[str, NDArray[Any]] = dict(archive)
-        labels, affine, sop_uids = content["labels"], content["affine"].astype(float), content["sop_uids"]
-    except (ValueError, KeyError, BadZipFile, EOFError, OSError) as error:
+            # The archive inflates what is asked for, so ask for no more.
+            boxed = "box_labels" in archive
+            labels: NDArray[Any] = archive["box_labels" if boxed else "labels"]
+            origin = tuple(archive["box_origin"].tolist()) if boxed else (0, 0, 0)
+            shape = tuple(archive["shape"].tolist()) if boxed else labels.shape
+            affine, sop_uids = archive["affine"].astype(float), archive["sop_uids"]
+            numbers = archive.get("frames")
+            shares = archive.get("probability") if probability else None
+    except (ValueError, TypeError, KeyError, BadZipFile, EOFError, OSError) as error:
         raise Unreadable(f"a label map is no label map: {type(error).__name__}") from None
-    if labels.dtype != np.uint8 or labels.ndim != 3 or affine.shape != (4, 4) or len(sop_uids) != len(labels):
+    whole = labels.ndim == len(origin) == len(shape) == 3 and all(
+        start >= 0 and start + length <= size for start, length, size in zip(origin, labels.shape, shape, strict=True)
+    )
+    if labels.dtype != np.uint8 or not whole or affine.shape != (4, 4) or len(sop_uids) != shape[0]:
         raise Unreadable("a label map is no label map: its arrays do not fit each other")
-    numbers = content.get("frames")
     planes: dict[SliceName, list[int]] = {}
-    for z, sop_uid in enumerate(str(one) for one in sop_uids):
+    for z, plane in enumerate(labels, start=origin[0]):
+        sop_uid = str(sop_uids[z])
         # A plane that shows nothing needs no name, and its image need not be read for it.
-        if sop_uid and labels[z].any():
+        if sop_uid and plane.any():
             number = int(numbers[z]) if numbers is not None else _frame_number(series, sop_uid, affine, z)
             planes.setdefault(SliceName(sop_uid, number or None), []).append(z)
     for name, shown in planes.items():
         if len(shown) > 1:
             shown.sort(key=lambda z: (_away_mm(series, name, affine, z), z))
-    return LabelMap(labels, affine, planes, content.get("probability"))
+    return LabelMap(labels, (origin[0], origin[1], origin[2]), (shape[1], shape[2]), affine, planes, shares)
 
 
 def _frame_number(series: SourceSeries, sop_uid: str, affine: NDArray[np.float64], z: int) -> int:

@@ -5,7 +5,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import KeyObjectSelectionDocumentStorage
 
-from gateways.pacs.objects.concepts import REJECTED, SUPERSEDED, TITLE_MODIFIER, coding_schemes
+from gateways.pacs.objects.concepts import DESCRIPTION, REJECTED, SOURCE, SUPERSEDED, TITLE_MODIFIER, coding_schemes
 from gateways.pacs.objects.content import device_observer
 from gateways.pacs.objects.revision import Revision, Written, evidence
 from schemas.deliveries import ObjectKind
@@ -31,15 +31,14 @@ def rejection_of(revision: Revision) -> Written | None:
         hd.sr.CodeContentItem(TITLE_MODIFIER, SUPERSEDED, relationship_type=_MODIFIES),
         *device_observer(revision),
         hd.sr.TextContentItem(
-            hd.sr.CodedConcept("113012", "DCM", "Key Object Description"),
+            DESCRIPTION,
             f"{words.rejected} {words.outcome(revision.result)}",
             relationship_type=_CONTAINS,
         ),
     ]
     for one in replaced:
-        source = hd.sr.CodedConcept("260753009", "SCT", "Source")
         content.append(
-            hd.sr.ImageContentItem(source, one.sop_class_uid, one.sop_instance_uid, relationship_type=_CONTAINS)
+            hd.sr.ImageContentItem(SOURCE, one.sop_class_uid, one.sop_instance_uid, relationship_type=_CONTAINS)
         )
     root = hd.sr.ContainerContentItem(REJECTED, template_id="2010")
     root.ContentSequence = Items(content)

@@ -9,7 +9,6 @@ from typing import Final
 import highdicom as hd
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
-from pydicom.sr.coding import Code as Concept
 from pydicom.uid import Comprehensive3DSRStorage
 
 from gateways.pacs.objects import concepts
@@ -124,10 +123,10 @@ def _language(revision: Revision) -> list[Dataset]:
     return language
 
 
-def _procedure(revision: Revision) -> Concept:
+def _procedure(revision: Revision) -> hd.sr.CodedConcept:
     """What was done, as the images code it, else a CT of whatever (CID 100)."""
     for item in revision.head.get("ProcedureCodeSequence") or []:
         parts = [str(item.get(one) or "") for one in ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")]
         if all(part and part.isascii() for part in parts):
-            return Concept(*parts)
+            return hd.sr.CodedConcept(*parts)
     return concepts.CT

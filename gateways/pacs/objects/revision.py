@@ -9,10 +9,12 @@ from importlib.metadata import version
 from re import fullmatch
 from typing import Final, NamedTuple
 
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomFileLike
 from pydicom.filewriter import write_data_element
 from pydicom.sequence import Sequence as Items
+from pydicom.tag import BaseTag
 
 from gateways.dicom.file_meta import EXPLICIT_LITTLE, FileMeta, file_head
 from gateways.imaging.volume import SliceName
@@ -28,6 +30,8 @@ from schemas.events import Finding, StudyTriaged
 from schemas.failures import Unreadable
 
 MAKER: Final = "sinsok"
+_VERSION: Final = version("sinsok")
+_PLAIN: Final = frozenset({"CS", "LO", "SH", "UI"})
 _ITEM: Final = b"\xfe\xff\x00\xe0"
 """Tag of an item (PS3.5, 7.5)."""
 _DESCRIPTION: Final = {
@@ -55,8 +59,16 @@ class Revision:
         self.earlier = tuple(earlier)
         self.choice = choice
         self.names = Names(result, earlier, choice)
+        leading = result.findings[0] if result.findings and ObjectKind.KEY_IMAGE in choice.kinds else None
         self.series = {
-            one.series_uid: SourceSeries(one, one.manifest, store) for one in result.series if one.manifest is not None
+            one.series_uid: SourceSeries(
+                one,
+                one.manifest,
+                store,
+                leading.key_instance_uid if leading and leading.series_uid == one.series_uid else None,
+            )
+            for one in result.series
+            if one.manifest is not None
         }
         self._label_maps: dict[str, LabelMap | None] = {}
 
@@ -91,7 +103,8 @@ class Revision:
         """What was marked in a series; None where its model marks nothing."""
         if series.uid not in self._label_maps:
             ref = series.reading.label_map if series.reading else None
-            self._label_maps[series.uid] = read_label_map(series, ref) if ref else None
+            shares = self.choice.segmentation == "fractional"
+            self._label_maps[series.uid] = read_label_map(series, ref, probability=shares) if ref else None
         return self._label_maps[series.uid]
 
     def frame_of_reference(self, series: SourceSeries) -> str:
@@ -116,7 +129,7 @@ class Revision:
         ds.SOPInstanceUID = uid
         ds.Manufacturer = ds.ManufacturerModelName = MAKER
         ds.DeviceSerialNumber = result.site
-        ds.SoftwareVersions = version("sinsok")
+        ds.SoftwareVersions = _VERSION
         moment = result.time.astimezone(_timezone(self.study.offset))
         for what in ("InstanceCreation", "Content"):
             setattr(ds, f"{what}Date", f"{moment:%Y%m%d}")
@@ -168,20 +181,54 @@ def _timezone(offset: str) -> timezone:
 
 def _part_10(ds: Dataset, encoding: str | list[str]) -> bytes:
     """A file in Explicit VR Little Endian (PS3.10)."""
-    return file_head(FileMeta(ds.SOPClassUID, ds.SOPInstanceUID, EXPLICIT_LITTLE)) + _encoded(ds, encoding)
+    head = file_head(FileMeta(ds.SOPClassUID, ds.SOPInstanceUID, EXPLICIT_LITTLE))
+    return b"".join((head, *_encoded(ds, encoding, {})))
 
 
-def _encoded(ds: Dataset, encoding: str | list[str]) -> bytes:
-    """A data set, element by element: as a whole, pydicom would decode what was copied undecoded."""
+def _encoded(ds: Dataset, encoding: str | list[str], items: dict[int, bytes]) -> list[bytes]:
+    """A data set, element by element: as a whole, pydicom would decode what was copied undecoded.
+
+    ``items`` are those of this file written so far, by identity: groups share codes and references.
+    """
+    parts: list[bytes] = []
+    for tag in sorted(ds.keys()):
+        element = ds.get_item(tag)
+        if element.VR == "OB" and isinstance(element.value, bytes) and len(element.value) % 2 == 0:
+            # Pixels: the largest part by far, not to be copied.
+            parts += (_long_head(tag, b"OB", len(element.value)), element.value)
+            continue
+        if element.VR != "SQ" or element.is_raw:
+            parts.append(_plain(element) or _any(element, encoding))
+            continue
+        contents: list[bytes] = []
+        for item in element.value:
+            if id(item) not in items:
+                items[id(item)] = b"".join(_encoded(item, encoding, items))
+            content = items[id(item)]
+            contents += (_ITEM, struct.pack("<L", len(content)), content)
+        parts += (_long_head(tag, b"SQ", sum(len(one) for one in contents)), *contents)
+    return parts
+
+
+def _long_head(tag: BaseTag, vr: bytes, length: int) -> bytes:
+    """What comes before a value that may be long (PS3.5, 7.1.2)."""
+    return struct.pack("<HH2sHL", tag.group, tag.element, vr, 0, length)
+
+
+def _plain(element: DataElement | RawDataElement) -> bytes | None:
+    """An element of short ASCII text, nearly all of a report; None for any other, which pydicom writes, and slowly."""
+    value = element.value
+    if element.VR not in _PLAIN or not isinstance(value, str) or not value.isascii():
+        return None
+    padding = ("\0" if element.VR == "UI" else " ") * (len(value) % 2)
+    content = f"{value}{padding}".encode("ascii")
+    tag = element.tag
+    return struct.pack("<HH2sH", tag.group, tag.element, element.VR.encode(), len(content)) + content
+
+
+def _any(element: DataElement | RawDataElement, encoding: str | list[str]) -> bytes:
     buffer = io.BytesIO()
     out = DicomFileLike(buffer)
     out.is_little_endian, out.is_implicit_VR = True, False
-    for tag in sorted(ds.keys()):
-        element = ds.get_item(tag)
-        if element.VR != "SQ" or element.is_raw:
-            write_data_element(out, element, encoding)
-            continue
-        contents = [_encoded(item, encoding) for item in element.value]
-        items = b"".join(_ITEM + struct.pack("<L", len(content)) + content for content in contents)
-        buffer.write(struct.pack("<HH2sHL", tag.group, tag.element, b"SQ", 0, len(items)) + items)
+    write_data_element(out, element, encoding)
     return buffer.getvalue()

@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
-from pydicom.uid import SegmentationStorage
+from pydicom.uid import MediaStorageDirectoryStorage, SegmentationStorage
 
 from gateways.imaging.frames import Frame
 from gateways.imaging.volume import SliceName
-from gateways.pacs.objects.concepts import ABNORMAL, HEAD, OWN, coding_schemes, of_code
+from gateways.pacs.objects.concepts import ABNORMAL, ARTIFICIAL_INTELLIGENCE, HEAD, OWN, coding_schemes, of_code
 from gateways.pacs.objects.label_map import LabelMap
 from gateways.pacs.objects.naming import uid
 from gateways.pacs.objects.revision import MAKER, Revision, Written, slice_reference
@@ -23,6 +23,8 @@ from schemas.failures import Unreadable
 _FULL: Final = 255
 _STAND_INS: Final = "stand-in"
 """Slices get UIDs of their own while the object is made: real ones may be invalid, or shared by the frames of one."""
+_STAND_IN_CLASS: Final = MediaStorageDirectoryStorage
+"""Has the fewest attributes of all: highdicom searches those of the source's class again and again."""
 
 
 class Segments(NamedTuple):
@@ -137,7 +139,7 @@ def _segment(number: int, finding: Finding, source: Provenance, tracking_uid: st
     """Segment Description macro (PS3.3, C.8.20.4)."""
     algorithm = hd.AlgorithmIdentificationSequence(
         name=source.model,
-        family=hd.sr.CodedConcept("123110", "DCM", "Artificial Intelligence"),
+        family=ARTIFICIAL_INTELLIGENCE,
         version=source.version,
         source=MAKER,
         parameters={"digest": source.digest},
@@ -160,10 +162,7 @@ def _stand_in(series: SourceSeries, name: SliceName, index: int, frame_of_refere
     head, frame = series.head(name.sop_uid), series.frame(name)
     position, orientation, spacing = _place(frame)
     ds = Dataset()
-    ds.SOPClassUID = series.instance(name.sop_uid).sop_class
-    if name.frame is not None:
-        # A single-frame class, or highdicom looks for functional groups.
-        ds.SOPClassUID = "1.2.840.10008.5.1.4.1.1.2"
+    ds.SOPClassUID = _STAND_IN_CLASS
     ds.SOPInstanceUID = uid(_STAND_INS, index)
     ds.StudyInstanceUID = ds.SeriesInstanceUID = uid(_STAND_INS, "series")
     ds.FrameOfReferenceUID = frame_of_reference
@@ -186,7 +185,7 @@ def _place(frame: Frame) -> tuple[list[float], list[float], list[float]]:
 
 
 def _name_sources(ds: Dataset, series: SourceSeries, names: list[SliceName]) -> None:
-    """The real images in place of the stand-ins: in each frame (PS3.3, C.7.6.16.2.6) and for the whole (C.12.2)."""
+    """The real images in place of the stand-ins: in each frame (PS3.3, C.7.6.16.2.6) and for all (C.12.2, C.12.4)."""
     by_stand_in = {uid(_STAND_INS, index): name for index, name in enumerate(names)}
     for group in ds.PerFrameFunctionalGroupsSequence:
         for derivation in group.DerivationImageSequence:
@@ -199,6 +198,7 @@ def _name_sources(ds: Dataset, series: SourceSeries, names: list[SliceName]) -> 
     whole = {name.sop_uid: slice_reference(series, SliceName(name.sop_uid, None)) for name in names}
     listed.ReferencedInstanceSequence = Items(list(whole.values()))
     ds.ReferencedSeriesSequence = Items([listed])
+    ds.SourceImageSequence = listed.ReferencedInstanceSequence
 
 
 def _name_dimensions(ds: Dataset, organization_uid: str) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import pytest
 from pydicom.dataset import Dataset
 
-from gateways.pacs.right_patient import differences
+from gateways.pacs.right_patient import Identity, differences, identity_of
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Present:
     sex: str | None = "F"
 
 
-def received(**changes: str) -> Dataset:
+def received(**changes: str) -> Identity:
     ds = Dataset()
     ds.PatientID = "PHANTOM-1"
     ds.PatientName = "PHANTOM^KANA"
@@ -25,7 +25,7 @@ def received(**changes: str) -> Dataset:
     ds.PatientSex = "F"
     for keyword, value in changes.items():
         setattr(ds, keyword, value)
-    return ds
+    return identity_of(ds)
 
 
 def test_the_same_patient() -> None:

@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -14,6 +15,7 @@ from pydicom.uid import CTImageStorage
 
 from gateways.imaging.lesions import classification, lesions
 from gateways.imaging.volume import Volume, load_volume
+from gateways.inference.triton import label_map_archive
 from gateways.objects import FileStore
 from gateways.pacs.objects import ResultObject
 from schemas.base import ObjectRef
@@ -78,14 +80,7 @@ def decision(
         report, label_map = classification(volume, CLASSES[:1], scores[:1], series_uid), None
     else:
         report = lesions(volume, labels, CLASSES, scores, series_uid)
-        content = io.BytesIO()
-        np.savez_compressed(
-            content,
-            labels=labels,
-            affine=volume.affine,
-            sop_uids=np.array([name.sop_uid if name else "" for name in volume.slices]),
-        )
-        label_map = store.put(content.getvalue(), "label-maps", ".npz")
+        label_map = store.put(label_map_archive(volume, labels), "label-maps", ".npz")
     reading = Reading(
         findings=report.findings,
         label_map=label_map,
@@ -96,6 +91,18 @@ def decision(
         completed_at=WHEN,
     )
     return SeriesDecision(series_uid=series_uid, model="a_model", reason="head CT", reading=reading, manifest=manifest)
+
+
+def with_arrays(store: FileStore, one: SeriesDecision, *without: str, **arrays: NDArray[Any]) -> SeriesDecision:
+    """The label map with other arrays in its archive."""
+    assert one.reading is not None
+    assert one.reading.label_map is not None
+    with np.load(io.BytesIO(store.read(one.reading.label_map))) as archive:
+        content = {name: array for name, array in archive.items() if name not in without}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **(content | arrays))
+    changed = store.put(buffer.getvalue(), "label-maps", ".npz")
+    return one.model_copy(update={"reading": one.reading.model_copy(update={"label_map": changed})})
 
 
 def result_of(*decisions: SeriesDecision, study_uid: str = "1.2", revision: int = 1, **changes: object) -> StudyTriaged:

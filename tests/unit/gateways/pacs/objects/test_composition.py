@@ -2,6 +2,7 @@
 
 import io
 import os
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from gateways.pacs.settings import ObjectSettings
 from schemas.deliveries import ObjectKind
 from schemas.events import Outcome
 from schemas.failures import Unavailable, Unreadable
+from sinsok.phantom import Case, build
 from tests.unit.gateways.imaging.ct import COLUMNS, ROWS, series
 from tests.unit.gateways.pacs.objects.examples import (
     WHEN,
@@ -94,6 +96,31 @@ def test_the_same_result_gives_the_same_bytes(store, monkeypatch):
     monkeypatch.setattr("highdicom.base.datetime.datetime", Later)
     assert objects_of(result, earlier[::-1], ALL, store)[:2] == first[:2]
     assert objects_of(result, earlier, ALL, store) == first
+
+
+@pytest.mark.parametrize("case", [Case.IPH, Case.ENHANCED])
+def test_each_file_is_read_once(store, monkeypatch, case):
+    """One may hold a whole series."""
+    phantom = build(case, slices=6, volume_ml=3)
+    manifest = store_datasets(store, phantom.datasets)
+    result = result_of(decision(store, manifest, phantom.truth.labels), study_uid=phantom.datasets[0].StudyInstanceUID)
+    read, reads = store.read, Counter()
+
+    def counted(ref):
+        reads[ref.uri] += 1
+        return read(ref)
+
+    monkeypatch.setattr(store, "read", counted)
+    assert len(objects_of(result, (), ALL, store)) == 3
+    assert set(reads.values()) == {1}
+
+
+def test_a_file_is_as_pydicom_writes_it(store):
+    for one in objects_of(result_of(found(store)), (), ALL, store):
+        again = io.BytesIO()
+        ds = pydicom.dcmread(io.BytesIO(one.content))
+        ds.save_as(again)
+        assert again.getvalue() == one.content
 
 
 def test_another_choice_or_another_past_is_another_object(store):

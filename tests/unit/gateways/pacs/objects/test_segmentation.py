@@ -1,7 +1,5 @@
 """Every frame of a segmentation is the label map's slice of the very image it names, however the images came."""
 
-import io
-
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
@@ -21,6 +19,7 @@ from tests.unit.gateways.pacs.objects.examples import (
     store_datasets,
     store_in,
     volume_of,
+    with_arrays,
 )
 
 ONLY = ObjectSettings(kinds=(ObjectKind.SEGMENTATION,))
@@ -175,19 +174,19 @@ def test_frames_of_a_multi_frame_image_are_named_by_number(store, with_frames):
         assert [float(v) for v in group.PlanePositionSequence[0].ImagePositionPatient] == pytest.approx(
             [float(v) for v in own]
         )
-    (referenced,) = seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence
-    assert referenced.ReferencedSOPClassUID == ds.SOPClassUID
-    assert "ReferencedFrameNumber" not in referenced
+    for (referenced,) in (seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence, seg.SourceImageSequence):
+        assert (referenced.ReferencedSOPClassUID, referenced.ReferencedSOPInstanceUID) == (
+            ds.SOPClassUID,
+            ds.SOPInstanceUID,
+        )
+        assert "ReferencedFrameNumber" not in referenced
 
 
-def with_arrays(store, one, **arrays):
-    """The label map with more in its archive."""
-    with np.load(io.BytesIO(store.read(one.reading.label_map))) as archive:
-        content = dict(archive)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **content, **arrays)
-    changed = store.put(buffer.getvalue(), "label-maps", ".npz")
-    return one.model_copy(update={"reading": one.reading.model_copy(update={"label_map": changed})})
+def test_the_whole_names_the_images_its_frames_name(store):
+    seg = written(store, series(6), marks(6))
+    named = {key[1:] for key in frames_of(seg)}
+    assert {key_of(source) for source in seg.SourceImageSequence} == named
+    assert {key_of(one) for one in seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence} == named
 
 
 def test_a_lesion_of_one_voxel(store, monkeypatch):
