@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -234,8 +235,20 @@ def install(folder: Path, *, changes: str = "", model_repository: Path = CHECKOU
     top = f'home = "home"\nmodel_repository = "{model_repository}"\n'
     common = (CHECKOUT / "sinsok.toml").read_text(encoding="utf-8")
     path = folder / "sinsok.toml"
-    path.write_text("\n".join([top, common, *sections, changes]), encoding="utf-8")
+    path.write_text("\n".join([top, _with(common, changes), *sections]), encoding="utf-8")
     return Installation(path, load({"SINSOK_CONFIG": str(path)}))
+
+
+def _with(configuration: str, changes: str) -> str:
+    """The configuration with further TOML: a section it has already gets the keys, any other follows."""
+    further = []
+    for section in re.split(r"^(?=\[)", changes, flags=re.MULTILINE):
+        header, _, keys = section.partition("\n")
+        if f"\n{header}\n" in configuration and not header.startswith("[["):
+            configuration = configuration.replace(f"\n{header}\n", f"\n{header}\n{keys}", 1)
+        else:
+            further.append(section)
+    return "\n".join([configuration, *further])
 
 
 def _free_ports(count: int) -> int:
