@@ -16,6 +16,10 @@ RUN /opt/build/bin/hatchling build -t wheel \
     && /opt/sinsok/bin/pip install --no-deps --no-index dist/*.whl
 
 FROM python:3.11.11-slim-bookworm
+# For the Korean words in key images.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends fonts-nanum \
+    && rm -rf /var/lib/apt/lists/*
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin sinsok \
     && install -d -o sinsok -g sinsok -m 0750 /var/lib/sinsok
 COPY --from=build /opt/sinsok /opt/sinsok

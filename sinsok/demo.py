@@ -9,6 +9,7 @@ from typing import Final
 
 from gateways import kafka
 from schemas.base import Event, ObjectRef, StudyEvent
+from schemas.deliveries import ResultArchived, ResultRejected
 from schemas.envelope import NotAnEvent, decode
 from schemas.events import AlertRaised, Outcome, SeriesReceived, StudyAssembled, StudyTriaged
 from schemas.failures import Unavailable
@@ -48,6 +49,8 @@ class Journey:
     study_uid: str
     sent_at: float
     events: list[tuple[float, StudyEvent]] = field(default_factory=list)
+    to_pacs: bool = False
+    """Whether its findings have to stand in the PACS at the end."""
 
     def first(self, kind: type[Event]) -> float | None:
         """Seconds from the last image to the first event of a kind."""
@@ -63,6 +66,19 @@ class Journey:
         """Its alerts, oldest first."""
         return [event for _, event in self.events if isinstance(event, AlertRaised)]
 
+    @property
+    def archived(self) -> ResultArchived | None:
+        """What the PACS has of the final result."""
+        ours = {result.event_id for result in self.results if result.final}
+        return next(
+            (event for _, event in self.events if isinstance(event, ResultArchived) and event.result in ours), None
+        )
+
+    @property
+    def rejected(self) -> list[ResultRejected]:
+        """What the PACS did not take."""
+        return [event for _, event in self.events if isinstance(event, ResultRejected)]
+
     def manifest(self, series_uid: str) -> ObjectRef:
         """The newest list of a series' images."""
         series = [event.series for _, event in self.events if isinstance(event, SeriesReceived)]
@@ -70,8 +86,12 @@ class Journey:
 
     @property
     def ended(self) -> bool:
-        """A final result is there, and the alert it must have."""
-        return any(result.final for result in self.results) and (bool(self.alerts) or not self.case.alert)
+        """A final result is there, and where it has a finding the alert, and the PACS has answered."""
+        if not any(result.final for result in self.results):
+            return False
+        if not self.case.alert:
+            return True
+        return bool(self.alerts) and (not self.to_pacs or self.archived is not None or bool(self.rejected))
 
     def mistakes(self) -> list[str]:
         """Where the decisions differ from the truth; empty where they are right."""
@@ -87,6 +107,7 @@ class Journey:
             found.append("no alert was raised" if self.case.alert else "an alert was raised")
         if len({alert.alert_id for alert in self.alerts}) > 1:
             found.append("more than one alert was raised")
+        found += [f"the PACS did not take it: {event.status or ''} {event.reason}" for event in self.rejected]
         return found
 
     def hops(self) -> list[tuple[str, float]]:

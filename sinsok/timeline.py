@@ -9,7 +9,7 @@ from typing import Any
 from gateways.kafka import Record
 from schemas.base import Event
 from schemas.envelope import decode
-from schemas.topics import DEAD_LETTERS, DEADLINES, DICOM_SERIES, RESULTS, STUDIES
+from schemas.topics import DEAD_LETTERS, DEADLINES, DELIVERIES, DICOM_SERIES, RESULTS, STUDIES
 from streams.dead_letters import Obituary, read_obituary
 
 
@@ -72,7 +72,7 @@ def timelines(records: Iterable[Record], study_uid: str) -> dict[str, list[Entry
 
 def _place(record: Record) -> tuple[int, int]:
     """By time; within a millisecond in the order of the flow."""
-    flow = [topic.name for topic in (DICOM_SERIES, DEADLINES, STUDIES, RESULTS)]
+    flow = [topic.name for topic in (DICOM_SERIES, DEADLINES, STUDIES, RESULTS, DELIVERIES)]
     return record.timestamp_ms, flow.index(record.topic) if record.topic in flow else len(flow)
 
 

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -9,6 +10,7 @@ import click
 from gateways.dicom import scu
 from schemas import topics
 from schemas.base import StudyEvent
+from schemas.deliveries import ResultArchived, ResultRejected
 from schemas.events import AlertRaised, AlertWithdrawn, SeriesReceived, StudyAssembled, StudyTriaged
 from sinsok import demo, phantom, settings
 from sinsok.commands import up
@@ -25,6 +27,7 @@ _PATIENCE_S = 900.0
 def command(ctx: click.Context) -> None:
     """Start the stack, send a head CT with a bleed, one without and a chest CT, and show what was decided and why.
 
+    They go to the local PACS too, as from a scanner, and what the AI found is written there next to them.
     Exit code 0 only if every decision was right. Pictures and DICOM files are in SINSOK_HOME/demo.
     """
     configuration = settings.load()
@@ -36,7 +39,8 @@ def command(ctx: click.Context) -> None:
     _heading(f"Sending them to {configuration.sites[site].called_ae} by C-STORE, the bleed last")
     journeys = [_send(configuration, site, case, *studies[case.name]) for case in reversed(demo.CASES)]
     _heading("Following them (seconds since the last image of the study was sent)")
-    names = [topic.name for topic in (topics.DICOM_SERIES, topics.STUDIES, topics.RESULTS, topics.alerts(site))]
+    followed = (topics.DICOM_SERIES, topics.STUDIES, topics.RESULTS, topics.alerts(site), topics.DELIVERIES)
+    names = [topic.name for topic in followed]
     demo.follow(configuration.kafka.bootstrap_servers, names, journeys, _tell, _PATIENCE_S)
     _heading("What was decided")
     right = [_conclude(configuration, folder, journey) for journey in journeys]
@@ -57,25 +61,37 @@ def _make(name: str, folder: Path) -> tuple[str, tuple[Path, ...]]:
 
 def _send(configuration: Settings, site: str, case: demo.Case, study_uid: str, files: tuple[Path, ...]) -> demo.Journey:
     instances = [scu.read_instance(file) for file in files]
+    pacs, gateway = configuration.orthanc, configuration.dicom
+    to_pacs = "orthanc" in configuration.stack.start  # never into a PACS that is a hospital's
+    if to_pacs:
+        _store(case.name, instances, pacs.host, pacs.dicom_port, pacs.aet, "the PACS")
     started = time.monotonic()
-    with click.progressbar(length=len(instances), label=f"  {case.name:<9}", file=sys.stderr) as bar:
+    accepted = _store(
+        case.name, instances, gateway.host, gateway.port, configuration.sites[site].called_ae, "the gateway"
+    )
+    sent_at = time.time()
+    seconds = time.monotonic() - started
+    click.echo(f"  {case.name:<9} {accepted} images accepted in {seconds:.1f} s, study {study_uid}")
+    return demo.Journey(case, study_uid, sent_at, to_pacs=to_pacs)
+
+
+def _store(name: str, instances: Sequence[scu.InstanceFile], host: str, port: int, called: str, whom: str) -> int:
+    """C-STORE all of them; how many that were."""
+    with click.progressbar(length=len(instances), label=f"  {name:<9}", file=sys.stderr) as bar:
         try:
             summary = scu.send(
                 instances,
-                host=configuration.dicom.host,
-                port=configuration.dicom.port,
-                called=configuration.sites[site].called_ae,
+                host=host,
+                port=port,
+                called=called,
                 calling="SINSOK_DEMO",
                 on_result=lambda _: bar.update(1),
             )
         except scu.SendFailed as error:
-            raise UserError(f"{case.name} could not be sent: {error}; see `sinsok status`") from None
-    sent_at = time.time()
+            raise UserError(f"{name} could not be sent to {whom}: {error}; see `sinsok status`") from None
     if summary.refused:
-        raise UserError(f"the gateway refused {summary.refused} images of {case.name}")
-    seconds = time.monotonic() - started
-    click.echo(f"  {case.name:<9} {summary.accepted} images accepted in {seconds:.1f} s, study {study_uid}")
-    return demo.Journey(case, study_uid, sent_at)
+        raise UserError(f"{whom} refused {summary.refused} images of {name}")
+    return summary.accepted
 
 
 def _tell(journey: demo.Journey, at: float, event: StudyEvent) -> None:
@@ -91,6 +107,10 @@ def _tell(journey: demo.Journey, at: float, event: StudyEvent) -> None:
             what = f"ALERT {event.priority}: {event.reason}"
         case AlertWithdrawn():
             what = f"alert withdrawn: {event.reason}"
+        case ResultArchived():
+            what = f"archived: {_in_words(event)} in {event.destination}, proof: {event.proof}"
+        case ResultRejected():
+            what = f"rejected by {event.destination}: {event.status or ''} {event.reason}"
         case _:
             what = event.TYPE
     click.echo(f"  {at - journey.sent_at:7.2f} s  {journey.case.name:<9} {what}")
@@ -117,8 +137,15 @@ def _conclude(configuration: Settings, folder: Path, journey: demo.Journey) -> b
         picture = folder / f"{journey.case.name}-key-image.png"
         write_key_image(configuration, result, largest, journey.manifest(largest.series_uid), picture)
         click.echo(f"  picture   {picture}")
+    if journey.archived is not None:
+        pacs = configuration.orthanc
+        click.echo(f"  in PACS   {_in_words(journey.archived)}; http://{pacs.host}:{pacs.http_port}/app/explorer.html")
     click.echo(f"  timeline  sinsok study {result.study_uid}")
     return not mistakes
+
+
+def _in_words(event: ResultArchived) -> str:
+    return ", ".join(one.kind.replace("_", " ") for one in event.objects)
 
 
 def _heading(text: str) -> None:

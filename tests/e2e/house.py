@@ -15,14 +15,16 @@ from gateways.dicom.scu import read_instance
 from gateways.inference.repository import models, stamp, versions
 from gateways.objects import FileStore
 from schemas.base import Event
+from schemas.deliveries import ResultArchived
 from schemas.envelope import NotAnEvent, decode
 from schemas.events import AlertRaised, InstanceQuarantined, SeriesReceived, StudyAssembled, StudyTriaged
 from schemas.failures import Unavailable
 from schemas.manifest import Manifest
-from schemas.topics import DEAD_LETTERS, DICOM_SERIES, RESULTS, STUDIES, alerts
+from schemas.topics import DEAD_LETTERS, DELIVERIES, DICOM_SERIES, RESULTS, STUDIES, alerts
 from sinsok.settings import load
 from sinsok.stack.part import CHECKOUT, Part
 from sinsok.stack.parts import parts
+from sinsok.stack.processes import PROCESSES
 from tests.e2e.scanner import Acknowledged, Study
 from tests.stack import RunningPart, free_port, wait_until
 
@@ -34,6 +36,7 @@ TOPICS: dict[type[Event], tuple[str, ...]] = {
     StudyAssembled: (STUDIES.name,),
     StudyTriaged: (RESULTS.name,),
     AlertRaised: tuple(alerts(site).name for site in SITES),
+    ResultArchived: (DELIVERIES.name,),
 }
 WAITING = "AI did not run yet"
 """So begins the reason of a result that only says that there is none yet."""
@@ -58,6 +61,10 @@ min_free_mb = 0
 [orthanc]
 dicom_port = $pacs
 http_port = $pacs_http
+[writer]
+port = $commitment
+[pacs]
+absent_study = "write"
 [health]
 first_port = $health
 [stack]
@@ -116,8 +123,8 @@ class House:
             shutil.copytree(model_folder, copy, ignore=shutil.ignore_patterns("__pycache__"))
             for version in versions(copy):
                 stamp(copy, version)
-        names = ("kafka", "controller", "grpc", "http", "metrics", "dicom", "pacs", "pacs_http")
-        ports = {name: free_port() for name in names} | {"health": _first_of_free_ports(len(_HOPS) + 1)}
+        names = ("kafka", "controller", "grpc", "http", "metrics", "dicom", "pacs", "pacs_http", "commitment")
+        ports = {name: free_port() for name in names} | {"health": _first_of_free_ports(len(PROCESSES))}
         configuration = folder / "sinsok.toml"
         suwon = f'model = "{model}"' + (f'\nconfirm = "{confirm}@1"' if confirm else "")
         configuration.write_text(_CONFIGURATION.substitute(ports, session=SESSION_S, start=list(servers), suwon=suwon))
@@ -135,7 +142,7 @@ class House:
     def start(self) -> Self:
         """Start what does not run, servers first, and wait until all of it is ready."""
         started = [part for part in self._parts.values() if not part.running]
-        ours = [part for part in started if part.part.name in _OURS]
+        ours = [part for part in started if part.part.name in PROCESSES]
         for group in ([part for part in started if part not in ours], ours):
             for part in group:
                 part.kill()
@@ -150,7 +157,7 @@ class House:
 
     def guest(self, hop: str) -> RunningPart:
         """One more worker of a hop, with health ports of its own; not started yet."""
-        first_port = _first_of_free_ports(len(_HOPS) + 1)
+        first_port = _first_of_free_ports(len(PROCESSES))
         settings = self.settings.model_copy(
             update={"health": self.settings.health.model_copy(update={"first_port": first_port})}
         )
@@ -160,7 +167,7 @@ class House:
         return guest
 
     def _running(self, part: Part, log: str, more: Mapping[str, str] | None = None) -> RunningPart:
-        if part.name in _OURS:
+        if part.name in PROCESSES:
             part = dataclasses.replace(part, environment={**self.environment, **(more or {})})
         return RunningPart(part, self.home / "logs" / f"{log}.log")
 
@@ -255,10 +262,6 @@ class House:
 
         wait_until(check, seconds=seconds, every_s=0.5)
         return repeated
-
-
-_HOPS = ("assemble", "infer", "confirm", "alert")
-_OURS = ("dicom-gateway", *(f"streams-{hop}" for hop in _HOPS))
 
 
 def _study_key(event: Event) -> str:

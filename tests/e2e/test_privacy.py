@@ -1,20 +1,21 @@
 """Names, ids, birth dates and accession numbers of patients stay in the stored objects, and are nowhere else."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset
-from pydicom.sequence import Sequence
+from pydicom.sequence import Sequence as SequenceOfItems
 from pydicom.uid import MRImageStorage
 from pynetdicom.sop_class import Verification
 
 from gateways.dicom import scu
 from gateways.kafka import producer
 from gateways.kafka_topics import names
+from schemas.deliveries import ResultArchived
 from schemas.events import InstanceQuarantined
 from schemas.topics import DICOM_SERIES
 from sinsok.stack import probe
@@ -25,7 +26,7 @@ from tests.stack import wait_until
 
 pytestmark = pytest.mark.e2e
 SECONDS = 120
-ELSEWHERE = ("dicom", "quarantine", "incoming", "orthanc")
+ELSEWHERE = ("dicom", "quarantine", "incoming", "outgoing", "orthanc")
 """Folders of stored objects, where patients may be named. File names are searched there too."""
 
 KIM = {
@@ -57,7 +58,7 @@ def identified(study: Study, patient: dict[str, str], **texts: str) -> Study:
             setattr(ds, keyword, value)
         other = Dataset()
         other.PatientID = "ISSUED4417352"
-        ds.OtherPatientIDsSequence = Sequence([other])
+        ds.OtherPatientIDsSequence = SequenceOfItems([other])
         ds.PatientBirthName = "Birthnamexy^Zebulonia"
     return study
 
@@ -83,6 +84,7 @@ def test_no_identifier_leaves_the_stored_objects(house: House, scanner: Scanner,
     _send_what_is_refused(house, hostile, tmp_path)
 
     house.finish(studies, scanner.acknowledged)
+    wait_until(lambda: _in_the_pacs(house, studies), seconds=SECONDS)
     wait_until(lambda: _two_are_quarantined(house), seconds=SECONDS)
     letters = _make_a_dead_letter(house, hostile)
     wait_until(lambda: _more_than(letters, house), seconds=SECONDS, every_s=0.5)
@@ -118,6 +120,11 @@ def _send_what_is_refused(house: House, study: Study, folder: Path) -> None:
         on_result=answers.append,
     )
     assert [answer.status for answer in answers] == list(refused)
+
+
+def _in_the_pacs(house: House, studies: Sequence[Study]) -> None:
+    archived = {event.study_uid for event in house.events(ResultArchived)}
+    assert {study.uid for study in studies} <= archived
 
 
 def _two_are_quarantined(house: House) -> None:

@@ -8,7 +8,10 @@ from itertools import cycle
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
 
 from schemas.deliveries import (
     ObjectKind,
@@ -16,9 +19,13 @@ from schemas.deliveries import (
     ResultArchived,
     ResultHeld,
     ResultRejected,
+    WorklistUpdated,
 )
 from schemas.events import StudyTriaged
+from sinsok import phantom
 from tests.e2e.archive import Archive, archived
+from tests.e2e.read_back import check_reads_back
+from tests.integration.hapi import Hapi, hapi_receiver
 from tests.results import ReadStudy, small_study
 from tests.stack import wait_until
 
@@ -29,8 +36,26 @@ E = TypeVar("E")
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
-    archive = Archive(tmp_path_factory.mktemp("archive"), changes="[pacs]\nretry_longest_s = 2\nheld_again_s = 1\n")
+def ris() -> Iterator[Hapi]:
+    """The worklist of Anseong."""
+    with hapi_receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory, ris: Hapi) -> Iterator[Archive]:
+    changes = f"""
+[pacs]
+retry_longest_s = 2
+held_again_s = 1
+[[sites.anseong.worklists]]
+protocol = "hl7"
+host = "127.0.0.1"
+port = {ris.port}
+receiving_facility = "ANSEONG"
+retry_longest_s = 2
+"""
+    archive = Archive(tmp_path_factory.mktemp("archive"), changes=changes)
     try:
         yield archive.start()
     finally:
@@ -50,11 +75,26 @@ def test_a_result_stands_in_the_pacs_next_to_its_images(archive: Archive) -> Non
         assert {one.kind for one in said.objects} == set(WRITTEN)
 
     wait_until(check, seconds=SECONDS)
-    there = archive.study(study)
+    there = archive.pacs.study(study.uid)
     assert len(there.instances) == len(study.datasets) + len(WRITTEN)
     for kind in WRITTEN:
         (ds,) = there.current(kind)
         assert (ds.PatientID, ds.PatientName) == (study.datasets[0].PatientID, study.datasets[0].PatientName)
+
+
+@pytest.mark.parametrize("case", ["plain", "unsorted and tilted", "enhanced", "korean"])
+def test_highdicom_reads_in_the_pacs_what_was_decided(archive: Archive, case: str) -> None:
+    datasets, labels = _head(case)
+    study = ReadStudy(archive.store, "suwon", datasets)
+    result = study.result(labels=labels)
+    archive.images([study])
+    archive.publish([result])
+    wait_until(lambda: _archived_once(archive, result), seconds=SECONDS)
+    there = archive.pacs.study(study.uid)
+    check_reads_back(there, result, archive.store)
+    for kind in WRITTEN:
+        (ds,) = there.current(kind)
+        assert (ds.PatientID, ds.PatientName) == (datasets[0].PatientID, datasets[0].PatientName)
 
 
 def test_three_revisions_form_a_chain_and_the_last_takes_the_finding_back(archive: Archive) -> None:
@@ -65,7 +105,7 @@ def test_three_revisions_form_a_chain_and_the_last_takes_the_finding_back(archiv
         archive.publish([result])
         wait_until(lambda result=result: _archived_once(archive, result), seconds=SECONDS)
 
-    there = archive.study(study)
+    there = archive.pacs.study(study.uid)
     first, second, third = there.by_kind[ObjectKind.REPORT]
     assert "PredecessorDocumentsSequence" not in first
     for document, predecessor in ((second, first), (third, second)):
@@ -86,9 +126,9 @@ def test_the_confirmed_result_takes_the_place_of_the_unconfirmed_one(archive: Ar
     for result in (study.result(unconfirmed=True), study.result()):
         archive.publish([result])
         wait_until(lambda result=result: _archived_once(archive, result), seconds=SECONDS)
-    preliminary, final = archive.study(study).by_kind[ObjectKind.REPORT]
+    preliminary, final = archive.pacs.study(study.uid).by_kind[ObjectKind.REPORT]
     assert (preliminary.PreliminaryFlag, final.PreliminaryFlag) == ("PRELIMINARY", "FINAL")
-    assert archive.study(study).current(ObjectKind.REPORT) == [final]
+    assert archive.pacs.study(study.uid).current(ObjectKind.REPORT) == [final]
 
 
 def test_another_patient_is_held_shown_and_never_written_until_they_agree(archive: Archive) -> None:
@@ -108,13 +148,13 @@ def test_another_patient_is_held_shown_and_never_written_until_they_agree(archiv
     wait_until(held, seconds=SECONDS)
     time.sleep(3)  # looked at again meanwhile
     assert not archived(archive.said(ResultArchived), result)
-    assert not any(archive.study(study).by_kind.values())
+    assert not any(archive.pacs.study(study.uid).by_kind.values())
     shown = archive.installation.sinsok("deliveries")
     assert study.uid in shown.stdout
     assert "PatientID" in shown.stdout
 
-    (number,) = archive.ask("/tools/find", {"Level": "Study", "Query": {"StudyInstanceUID": study.uid}})
-    archive.ask(f"/studies/{number}", method="DELETE")
+    (number,) = archive.pacs.ask("/tools/find", {"Level": "Study", "Query": {"StudyInstanceUID": study.uid}})
+    archive.pacs.ask(f"/studies/{number}", method="DELETE")
     archive.images([study])
     wait_until(lambda: _archived_once(archive, result), seconds=SECONDS)
 
@@ -127,9 +167,35 @@ def test_what_a_pacs_missed_in_its_absence_is_the_newest_revision_only(archive: 
     time.sleep(3)
     archive.start(archive.orthanc)
     wait_until(lambda: _archived_once(archive, study.result(3)), seconds=SECONDS)
-    there = archive.study(study)
+    there = archive.pacs.study(study.uid)
     assert [len(there.by_kind[kind]) for kind in WRITTEN] == [1, 1, 1]
     assert not archived(archive.said(ResultArchived), study.result(1))
+
+
+def test_a_bleed_rises_in_the_worklist_and_falls_when_it_is_taken_back(archive: Archive, ris: Hapi) -> None:
+    study = small_study(archive.store, "worklist", "anseong")
+    archive.images([study])
+    ris.kill()  # what it missed in its absence it is told when it is back
+    archive.publish([study.result(1)])
+    time.sleep(2)
+    ris.start()
+    order, result = ris.message(), ris.message()
+    assert (order.structure, order.get("ORC", 7, 6)) == ("ORM_O01", "S")
+    assert result.structure == "ORU_R01"
+    assert [[study.uid]] in result.all("OBX", 5)
+    assert result.get("PID", 3) == str(study.datasets[0].PatientID)
+
+    archive.publish([study.result(2, bleed=False)])
+    order, result = ris.message(), ris.message()
+    assert (order.get("ORC", 7, 6), result.get("OBR", 25)) == ("R", "C")
+
+    def updated() -> None:
+        said = [event for event in archive.said(WorklistUpdated) if event.study_uid == study.uid]
+        assert [event.revision for event in said] == [1, 2]
+        assert {event.destination for event in said} == {"anseong/hl7"}
+
+    wait_until(updated, seconds=SECONDS)
+    assert ris.is_idle
 
 
 def test_a_hundred_results_are_written_while_everything_is_killed_in_turn(tmp_path: Path) -> None:
@@ -161,7 +227,7 @@ def test_a_hundred_results_are_written_while_everything_is_killed_in_turn(tmp_pa
 
         wait_until(check, seconds=SECONDS, every_s=1.0)
         for study in studies:
-            there = archive.study(study)
+            there = archive.pacs.study(study.uid)
             assert [len(there.by_kind[kind]) for kind in WRITTEN] == [1, 1, 1], study.uid
             assert not there.by_kind[ObjectKind.REJECTION]
         assert not archive.said(ResultRejected)
@@ -173,6 +239,23 @@ def test_a_hundred_results_are_written_while_everything_is_killed_in_turn(tmp_pa
 def only(found: list[E]) -> E:
     assert len(found) == 1, f"{len(found)} instead of one"
     return found[0]
+
+
+def _head(case: str) -> tuple[list[Dataset], NDArray[np.uint8]]:
+    """A head with a bleed as it may come, and the bleed's voxels."""
+    made = phantom.build(phantom.Case.ENHANCED if case == "enhanced" else phantom.Case.IPH, slices=12, fresh=True)
+    datasets = list(made.datasets)
+    if case == "unsorted and tilted":
+        for number, ds in enumerate(datasets):
+            x, y, z = (float(one) for one in ds.ImagePositionPatient)
+            ds.ImagePositionPatient = [x, round(y + number * 2.5, 4), z]
+        random.Random(5).shuffle(datasets)
+    if case == "korean":
+        for ds in datasets:
+            ds.SpecificCharacterSet = ["", "ISO 2022 IR 149"]
+            ds.PatientName = "PHANTOM^KIM=팬텀^가나"
+    assert made.truth is not None
+    return datasets, made.truth.labels
 
 
 def _archived_once(archive: Archive, result: StudyTriaged) -> None:

@@ -18,9 +18,13 @@ from pydicom import config, dcmread
 from pydicom.uid import CTImageStorage, generate_uid
 
 from gateways.dicom import scu
+from schemas.deliveries import ResultArchived
+from schemas.events import StudyTriaged
 from schemas.topics import alerts
 from sinsok.stack.part import CHECKOUT
 from tests.e2e.house import SITES, House
+from tests.e2e.pacs import Orthanc
+from tests.e2e.read_back import check_reads_back
 from tests.stack import wait_until
 
 pytestmark = pytest.mark.e2e
@@ -90,6 +94,27 @@ def test_the_real_case_raises_an_alert(
         ds.save_as(tmp_path / path.name)
     deliver(house, tmp_path)
     check_alert(house, shared, tmp_path)
+
+
+def test_what_was_found_in_the_real_case_stands_in_the_pacs(house: House, shared: Path, tmp_path: Path) -> None:
+    study, series = generate_uid(), generate_uid()
+    for path in (shared / "cases" / CASE).glob("*.dcm"):
+        ds = dcmread(path)
+        ds.SOPClassUID = CTImageStorage
+        ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID = study, series, generate_uid()
+        ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+        ds.save_as(tmp_path / path.name)
+    orthanc(house, tmp_path)
+
+    def archived() -> StudyTriaged:
+        results = [one for one in house.events(StudyTriaged) if one.study_uid == study and one.final]
+        assert results, "no final result"
+        newest = max(results, key=lambda one: one.revision)
+        assert newest.event_id in {event.result for event in house.events(ResultArchived)}, "it is not archived"
+        return newest
+
+    wait_until(archived, seconds=SECONDS, every_s=0.5)
+    check_reads_back(Orthanc(house.settings.orthanc).study(study), archived(), house.store)
 
 
 def test_the_real_case_as_it_is_raises_an_alert(house: House, shared: Path, tmp_path: Path) -> None:

@@ -4,14 +4,10 @@
 """
 
 import contextlib
-import json
-import queue
 import ssl
 import subprocess
-import threading
-from hashlib import sha256
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
@@ -19,8 +15,7 @@ from gateways.tls import TlsSettings
 from gateways.worklist.hl7_worklist import Hl7Worklist
 from schemas.events import Priority
 from schemas.failures import Refused, Unavailable
-from sinsok.stack.part import CHECKOUT
-from tests.stack import free_port
+from tests.integration.hapi import Hapi, hapi_receiver
 from tests.unit.gateways.worklist.examples import (
     DESTINATION,
     LOCAL_FINDING,
@@ -36,89 +31,12 @@ from tests.unit.gateways.worklist.receiver import ScriptedReceiver, answer
 
 pytestmark = pytest.mark.integration
 
-HAPI = CHECKOUT / "tests" / "hapi"
-LIBRARIES = CHECKOUT / ".local" / "hapi-libs"
 STAT = triaged(finding(), LOCAL_FINDING)
-
-
-class Hapi:
-    """The receiver, on a port that stays the same over restarts."""
-
-    def __init__(self) -> None:
-        self.port = free_port()
-        self._process: subprocess.Popen[str] | None = None
-        self._printed: queue.Queue[str] = queue.Queue()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.kill()
-
-    def start(self) -> None:
-        java = ("java", "-XX:TieredStopAtLevel=1", "-Xmx128m", "-cp", f"{LIBRARIES}/*", str(HAPI / "Receiver.java"))
-        self._process = subprocess.Popen(
-            (*java, str(self.port)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, encoding="utf-8"
-        )
-        threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
-        assert json.loads(self._printed.get(timeout=60)) == {"ready": True}
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def message(self) -> "Received":
-        """The next message that arrived."""
-        return Received(json.loads(self._printed.get(timeout=30)))
-
-    @property
-    def is_idle(self) -> bool:
-        return self._printed.empty()
-
-    def _read(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdout is not None
-        with process.stdout as lines:
-            for line in lines:
-                self._printed.put(line)
-
-
-class Received:
-    """A message as HAPI parsed it."""
-
-    def __init__(self, parsed: dict[str, Any]) -> None:
-        self.structure: str = parsed["structure"]
-        self.segments: list[dict[str, Any]] = parsed["segments"]
-
-    @property
-    def nonstandard(self) -> list[str]:
-        return [segment["name"] for segment in self.segments if segment["nonstandard"]]
-
-    def groups(self, name: str) -> set[str]:
-        return {segment["group"] for segment in self.segments if segment["name"] == name}
-
-    def all(self, name: str, field: int) -> list[list[Any]]:
-        """The repetitions of a field, in every segment of a name."""
-        return [s["fields"].get(str(field), []) for s in self.segments if s["name"] == name]
-
-    def get(self, name: str, field: int, component: int = 1) -> Any:
-        (repetitions,) = self.all(name, field)
-        (repetition,) = repetitions
-        return repetition[component - 1]
 
 
 @pytest.fixture(scope="module")
 def hapi():
-    # As `make setup` writes it, which brings the same jars.
-    wanted = f"{sha256((HAPI / 'pom.xml').read_bytes()).hexdigest()}  -\n"
-    stamp = LIBRARIES / ".installed"
-    if not stamp.exists() or stamp.read_text() != wanted:
-        command = ("mvn", "--quiet", "--batch-mode", "-Dstyle.color=never", "--file", str(HAPI / "pom.xml"))
-        subprocess.run((*command, "dependency:copy-dependencies", f"-DoutputDirectory={LIBRARIES}"), check=True)
-        stamp.write_text(wanted)
-    with Hapi() as receiver:
+    with hapi_receiver() as receiver:
         yield receiver
 
 
