@@ -4,6 +4,7 @@
 
     PortFailure
     ├── Unavailable         the far side is away: try again, the same input may succeed
+    ├── Busy                this one cannot be taken now, others can: try it again, and go on with them
     ├── Unreadable          this input will never work: report it, do not try again
     │   └── NotInstalled    there is no such model here: another may take its place
     └── Refused             the far side has looked at it and says no: a person has to see why
@@ -16,6 +17,10 @@ class PortFailure(Exception):
 
 class Unavailable(PortFailure):
     """A passing failure: a server that is away, overloaded or too slow. Retried with backoff."""
+
+
+class Busy(PortFailure):
+    """A passing failure of this input alone: the record it is about is in use. The far side is there."""
 
 
 class Unreadable(PortFailure):

@@ -101,11 +101,15 @@ class Courier(ABC):
         reason: str = "",
         event: DeliveryEvent | None = None,
         objects: tuple[WrittenObject, ...] | None = None,
+        standing: tuple[WrittenObject, ...] | None = None,
         told: Priority | None = None,
     ) -> None:
         """Note in the ledger, the log and the metrics how a delivery ended."""
         now = time.time()
-        if not self.ledger.end(delivery, state, now, reason=reason, event=event, objects=objects, told=told):
+        ended = self.ledger.end(
+            delivery, state, now, reason=reason, event=event, objects=objects, standing=standing, told=told
+        )
+        if not ended:
             return
         metrics.DELIVERIES.labels(self.destination, state).inc()
         if state is State.DONE:

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from gateways.delivery.weight import Weight, weight_of
 from gateways.outbox.database import OutboxDatabase
 from schemas.deliveries import DeliveryEvent, WrittenObject
 from schemas.envelope import encode
@@ -26,11 +27,13 @@ CREATE TABLE IF NOT EXISTS delivery (
     result TEXT NOT NULL,
     revision INTEGER NOT NULL,
     confirmed INTEGER NOT NULL,
+    weight INTEGER NOT NULL,
     event BLOB NOT NULL,
     taken_at REAL NOT NULL,
     state TEXT NOT NULL,
     resent INTEGER NOT NULL DEFAULT 0,
     proofs INTEGER NOT NULL DEFAULT 0,
+    tries INTEGER NOT NULL DEFAULT 0,
     due_at REAL NOT NULL,
     reason TEXT NOT NULL DEFAULT '',
     objects TEXT NOT NULL DEFAULT '[]',
@@ -51,7 +54,18 @@ CREATE TABLE IF NOT EXISTS commitment (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS commitment_of ON commitment (delivery);
 """
-_DELIVERY: Final = "id, destination, study_key, event, state, resent, proofs, reason, objects, replaces, taken_at"
+_DELIVERY: Final = (
+    "id, destination, study_key, event, state, resent, proofs, tries, reason, objects, replaces, taken_at"
+)
+_OVERTAKES: Final = (
+    "other.destination = one.destination AND other.study_key = one.study_key"
+    " AND (other.revision, other.confirmed, other.id) > (one.revision, one.confirmed, one.id)"
+    f" AND (other.weight = {Weight.STANDS:d} AND other.confirmed >= one.confirmed"
+    f" OR other.weight >= {Weight.LOOKED:d} AND other.revision = one.revision AND other.confirmed > one.confirmed)"
+)
+"""Whether a delivery makes another one needless. One that says nothing, or has yet to be confirmed, takes no place."""
+_CLEARED: Final = "event = CASE WHEN told IS NULL THEN x'' ELSE event END"
+"""What a worklist was told may have to be taken back by name; no other result is needed once it has ended."""
 
 
 class State(StrEnum):
@@ -69,9 +83,11 @@ class State(StrEnum):
     REJECTED = "rejected"
     """A person has to look."""
     SUPERSEDED = "superseded"
-    """A newer result came before any of it was sent."""
+    """A newer result has taken its place."""
     NOTHING = "nothing"
     """The site wants nothing written for such a result."""
+    DISMISSED = "dismissed"
+    """A person decided that it is not to be written."""
 
 
 OPEN: Final = (State.WAITING, State.SENDING, State.STORED, State.HELD)
@@ -89,7 +105,9 @@ class Delivery:
     resent: int
     """How often it was sent again because the PACS did not have what it had accepted."""
     proofs: int
-    """How often its proof was asked for."""
+    """How often its proof was asked for without an answer."""
+    tries: int
+    """How often the PACS failed over it since it was begun, or since it was stored."""
     reason: str
     objects: tuple[WrittenObject, ...]
     """What was written or is to be, once that is fixed."""
@@ -131,33 +149,31 @@ class Ledger(OutboxDatabase):
     def owe(self, destination: str, result: StudyTriaged, now: float) -> bool:
         """Note that a result is owed to a destination; whether that is new. Call it in a transaction.
 
-        One that a result of higher rank overtook before it came is noted as superseded.
+        One whose place another took before it came is noted as superseded.
         """
-        late = self._rows(
-            "SELECT 1 FROM delivery WHERE destination = ? AND study_key = ? AND (revision, confirmed) > (?, ?)",
-            destination,
-            result.key,
-            result.revision,
-            not result.unconfirmed,
-        )
-        state = State.SUPERSEDED if late else State.WAITING
         added = self._db.execute(
-            "INSERT INTO delivery (destination, study_key, result, revision, confirmed, event, taken_at, state, due_at,"
-            " ended_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            "INSERT INTO delivery (destination, study_key, result, revision, confirmed, weight, event, taken_at, state,"
+            " due_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'waiting', ?) ON CONFLICT DO NOTHING",
             (
                 destination,
                 result.key,
                 str(result.event_id),
                 result.revision,
                 not result.unconfirmed,
-                b"" if late else result.model_dump_json().encode(),
+                weight_of(result),
+                result.model_dump_json().encode(),
                 now,
-                state,
                 now,
-                now if late else None,
             ),
-        ).rowcount
-        return bool(added) and not late
+        )
+        if not added.rowcount:
+            return False
+        late = self._db.execute(
+            "UPDATE delivery AS one SET state = 'superseded', event = x'', ended_at = ? WHERE id = ?"  # noqa: S608
+            f" AND EXISTS (SELECT 1 FROM delivery AS other WHERE {_OVERTAKES})",
+            (now, added.lastrowid),
+        )
+        return not late.rowcount
 
     # --- what is to be done ----------------------------------------------------------------------------------------
 
@@ -165,6 +181,7 @@ class Ledger(OutboxDatabase):
         """Deliveries to work on, those due longest first: of each study that is not ``busy`` the one of least rank."""
         rows = self._rows(
             f"SELECT {_DELIVERY} FROM delivery AS one WHERE destination = ? AND due_at <= ?"  # noqa: S608
+            f" AND study_key NOT IN ({_marks(busy)})"
             " AND state IN ('waiting', 'sending', 'held') AND NOT EXISTS ("
             "  SELECT 1 FROM delivery AS other WHERE other.destination = one.destination"
             "  AND other.study_key = one.study_key AND other.state IN ('waiting', 'sending', 'held')"
@@ -172,9 +189,10 @@ class Ledger(OutboxDatabase):
             " ORDER BY due_at, id LIMIT ?",
             destination,
             now,
-            limit + len(busy),
+            *busy,
+            limit,
         )
-        return [delivery for row in rows if (delivery := _delivery(row)).study_key not in busy][:limit]
+        return [_delivery(row) for row in rows]
 
     def next_due_at(self, destination: str) -> float | None:
         """When something is to be done again there, if nothing new comes; None where nothing is open."""
@@ -184,22 +202,31 @@ class Ledger(OutboxDatabase):
         return None if at is None else float(at)
 
     def overtaken(self, delivery: Delivery) -> bool:
-        """Whether a result of higher rank waits for the same study and destination."""
+        """Whether another result, newer or of a second reading, has taken its place."""
         return bool(
             self._rows(
-                "SELECT 1 FROM delivery WHERE destination = ? AND study_key = ? AND (revision, confirmed, id) >"
-                " (SELECT revision, confirmed, id FROM delivery WHERE id = ?) LIMIT 1",
-                delivery.destination,
-                delivery.study_key,
+                f"SELECT 1 FROM delivery AS one, delivery AS other WHERE one.id = ? AND {_OVERTAKES} LIMIT 1",  # noqa: S608
                 delivery.id,
             )
         )
 
+    def is_open(self, delivery: Delivery) -> bool:
+        """Whether anything is still to be done for it."""
+        return bool(self._rows("SELECT 1 FROM delivery WHERE id = ? AND ended_at IS NULL", delivery.id))
+
     def current(self, delivery: Delivery) -> Written | None:
         """What there is of the study at the destination before this delivery; None where nothing was written."""
+        return self._written("id != ?", delivery)
+
+    def left_by(self, delivery: Delivery) -> Written | None:
+        """What there is, with what an earlier try of this delivery left there."""
+        return self._written("id != ? OR state = 'waiting'", delivery)
+
+    def _written(self, which: str, delivery: Delivery) -> Written | None:
         rows = self._rows(
-            "SELECT result, objects, standing FROM delivery WHERE destination = ? AND study_key = ? AND id != ?"
-            " AND objects != '[]' ORDER BY revision DESC, confirmed DESC, id DESC LIMIT 1",
+            "SELECT result, objects, standing FROM delivery WHERE destination = ? AND study_key = ?"  # noqa: S608
+            f" AND ({which}) AND (objects != '[]' OR standing != '[]')"
+            " ORDER BY revision DESC, confirmed DESC, id DESC LIMIT 1",
             delivery.destination,
             delivery.study_key,
             delivery.id,
@@ -218,20 +245,31 @@ class Ledger(OutboxDatabase):
         """From now on these objects are sent for it, and no others; ``standing`` ones stay in use beside them."""
         with self.transaction():
             self._db.execute(
-                "UPDATE delivery SET state = 'sending', objects = ?, replaces = ?, standing = ? WHERE id = ?",
+                "UPDATE delivery SET state = 'sending', tries = 0, objects = ?, replaces = ?, standing = ?"
+                " WHERE id = ? AND ended_at IS NULL",
                 (_objects_json(objects), str(replaces) if replaces else None, _objects_json(standing), delivery.id),
             )
 
     def put_off(self, delivery: Delivery, until: float, reason: str) -> None:
-        """Try it again then."""
+        """Try it again then: the destination is away."""
         with self.transaction():
             self._db.execute("UPDATE delivery SET due_at = ?, reason = ? WHERE id = ?", (until, reason, delivery.id))
+
+    def try_again(self, delivery: Delivery, until: float, reason: str) -> None:
+        """Try it again then: the destination answered, and failed over this one. The try counts."""
+        with self.transaction():
+            self._db.execute(
+                "UPDATE delivery SET due_at = ?, reason = ?, tries = tries + 1, proofs = 0 WHERE id = ?",
+                (until, reason, delivery.id),
+            )
+            self._forget_questions(delivery)
 
     def hold(self, delivery: Delivery, until: float, reason: str, event: DeliveryEvent) -> None:
         """Look at it again then; the event is sent where the reason is a new one."""
         with self.transaction():
             self._db.execute(
-                "UPDATE delivery SET state = 'held', due_at = ?, reason = ? WHERE id = ?", (until, reason, delivery.id)
+                "UPDATE delivery SET state = 'held', due_at = ?, reason = ? WHERE id = ? AND ended_at IS NULL",
+                (until, reason, delivery.id),
             )
             if (delivery.state, delivery.reason) != (State.HELD, reason):
                 self._send(event)
@@ -248,7 +286,10 @@ class Ledger(OutboxDatabase):
     def stored(self, delivery: Delivery, prove_at: float) -> None:
         """All its objects were accepted; the proof is to be asked for from then on."""
         with self.transaction():
-            self._db.execute("UPDATE delivery SET state = 'stored', due_at = ? WHERE id = ?", (prove_at, delivery.id))
+            self._db.execute(
+                "UPDATE delivery SET state = 'stored', tries = 0, due_at = ? WHERE id = ? AND ended_at IS NULL",
+                (prove_at, delivery.id),
+            )
 
     def end(
         self,
@@ -259,41 +300,73 @@ class Ledger(OutboxDatabase):
         reason: str = "",
         event: DeliveryEvent | None = None,
         objects: Sequence[WrittenObject] | None = None,
+        standing: Sequence[WrittenObject] | None = None,
         told: Priority | None = None,
     ) -> bool:
-        """Nothing more is to be done for it, and this is what is said of it; False, and nothing, if it has ended."""
+        """Nothing more is to be done for it, and this is what is said of it; False, and nothing, if it has ended.
+
+        ``objects`` and ``standing`` are what there is of it now, where that is not what was fixed. Older ones of the
+        study that were rejected need nobody any more once a newer one is there.
+        """
         with self.transaction():
             ended = self._db.execute(
-                "UPDATE delivery SET state = ?, reason = ?, ended_at = ?, told = ?, objects = coalesce(?, objects),"
+                "UPDATE delivery SET state = ?, reason = ?, ended_at = ?, told = coalesce(?, told),"
+                " objects = coalesce(?, objects), standing = coalesce(?, standing),"
                 # A rejected one may be tried again, and what was told may have to be taken back by name.
-                " event = CASE WHEN ? THEN event ELSE x'' END WHERE id = ? AND ended_at IS NULL",
+                " event = CASE WHEN ? OR told IS NOT NULL THEN event ELSE x'' END WHERE id = ? AND ended_at IS NULL",
                 (
                     state,
                     reason,
                     now,
                     told,
                     None if objects is None else _objects_json(objects),
+                    None if standing is None else _objects_json(standing),
                     state is State.REJECTED or told is not None,
                     delivery.id,
                 ),
             ).rowcount
+            if ended and state is State.DONE:
+                self._db.execute(
+                    f"UPDATE delivery AS one SET state = 'superseded', {_CLEARED} WHERE state = 'rejected' AND EXISTS"  # noqa: S608
+                    f" (SELECT 1 FROM delivery AS other WHERE other.id = ? AND {_OVERTAKES})",
+                    (delivery.id,),
+                )
             if ended and event is not None:
                 self._send(event)
         return bool(ended)
 
     def retry(self, destinations: Collection[str], now: float) -> int:
-        """Open again what was rejected and nothing of higher rank has followed; how many."""
+        """Open again what was rejected and no other has taken the place of; how many.
+
+        What was accepted of it stays noted: the new try replaces that.
+        """
         with self.transaction():
             return self._db.execute(
-                # What was accepted of it keeps its place: the same objects are made again.
-                "UPDATE delivery AS one SET state = 'waiting', objects = '[]', due_at = ?, resent = 0, proofs = 0,"  # noqa: S608
+                "UPDATE delivery AS one SET state = 'waiting', due_at = ?, resent = 0, proofs = 0, tries = 0,"  # noqa: S608
                 " ended_at = NULL WHERE state = 'rejected' AND event != x''"
-                f" AND destination IN ({_marks(destinations)}) AND NOT EXISTS ("
-                "  SELECT 1 FROM delivery AS other WHERE other.destination = one.destination"
-                "  AND other.study_key = one.study_key"
-                "  AND (other.revision, other.confirmed, other.id) > (one.revision, one.confirmed, one.id))",
+                f" AND destination IN ({_marks(destinations)})"
+                f" AND NOT EXISTS (SELECT 1 FROM delivery AS other WHERE {_OVERTAKES})",
                 (now, *destinations),
             ).rowcount
+
+    def dismiss(self, study_uid: str, destinations: Collection[str], now: float) -> int:
+        """Nothing more is to be done for what is held or rejected of a study: a person says so; how many that were."""
+        with self.transaction():
+            ids = [
+                row[0]
+                for row in self._rows(
+                    "SELECT id, event FROM delivery WHERE state IN ('held', 'rejected') AND event != x''"  # noqa: S608
+                    f" AND destination IN ({_marks(destinations)})",
+                    *destinations,
+                )
+                if StudyTriaged.model_validate_json(row[1]).study_uid == study_uid
+            ]
+            for number in ids:
+                self._db.execute(
+                    f"UPDATE delivery SET state = 'dismissed', {_CLEARED}, ended_at = ? WHERE id = ?",  # noqa: S608
+                    (now, number),
+                )
+            return len(ids)
 
     # --- proof -----------------------------------------------------------------------------------------------------
 
@@ -339,20 +412,22 @@ class Ledger(OutboxDatabase):
         """The PACS does not have what it had accepted."""
         with self.transaction():
             self._db.execute(
-                "UPDATE delivery SET state = 'sending', resent = resent + 1, proofs = 0, due_at = ?, reason = ?"
-                " WHERE id = ? AND state = 'stored'",
+                "UPDATE delivery SET state = 'sending', resent = resent + 1, proofs = 0, tries = 0, due_at = ?,"
+                " reason = ? WHERE id = ? AND state = 'stored'",
                 (at, reason, delivery.id),
             )
+            self._forget_questions(delivery)
 
     # --- looking ---------------------------------------------------------------------------------------------------
 
     def told(self, delivery: Delivery) -> Told | None:
-        """What the destination was last told of the study; None where it was told nothing."""
+        """What the destination was told of the study before this delivery; None where it was told nothing."""
         rows = self._rows(
-            "SELECT told, event FROM delivery WHERE destination = ? AND study_key = ?"
+            "SELECT told, event FROM delivery WHERE destination = ? AND study_key = ? AND id != ?"
             " AND told IS NOT NULL ORDER BY ended_at DESC, id DESC LIMIT 1",
             delivery.destination,
             delivery.study_key,
+            delivery.id,
         )
         return Told(Priority(rows[0][0]), StudyTriaged.model_validate_json(rows[0][1])) if rows else None
 
@@ -391,12 +466,16 @@ class Ledger(OutboxDatabase):
             self._db.execute("DELETE FROM commitment WHERE delivery NOT IN (SELECT id FROM delivery)")
             return gone
 
+    def _forget_questions(self, delivery: Delivery) -> None:
+        """A late answer to what was asked before says nothing about what is there now."""
+        self._db.execute("DELETE FROM commitment WHERE delivery = ?", (delivery.id,))
+
     def _send(self, event: DeliveryEvent) -> None:
         self.post(DELIVERIES.name, encode(event), event.time.timestamp())
 
 
 def _delivery(row: tuple) -> Delivery:  # type: ignore[type-arg]
-    number, destination, study_key, event, state, resent, proofs, reason, objects, replaces, taken_at = row
+    number, destination, study_key, event, state, resent, proofs, tries, reason, objects, replaces, taken_at = row
     return Delivery(
         number,
         destination,
@@ -405,6 +484,7 @@ def _delivery(row: tuple) -> Delivery:  # type: ignore[type-arg]
         State(state),
         resent,
         proofs,
+        tries,
         reason,
         _objects(objects),
         UUID(replaces) if replaces else None,

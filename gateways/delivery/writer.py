@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from threading import Event, Thread
@@ -22,6 +22,7 @@ from gateways.pacs.listener import CommitmentListener
 from gateways.pacs.outgoing import Outgoing
 from gateways.pacs.peer import Commitment
 from gateways.process import CannotStart, Taken, hold
+from schemas.failures import Unavailable
 
 log = structlog.get_logger()
 _FLUSH_S: Final = 3.0
@@ -35,6 +36,7 @@ Couriers = Callable[[Ledger, Outgoing, Callable[[Commitment], None]], Sequence[C
 class ResultWriter:
     """Takes results off ``triage.results`` and delivers them to every destination of their site.
 
+    ``asks_as`` are the AE titles under which PACS are asked for commitments: they report to those.
     ``folder`` holds the ledger and the objects under way, and belongs to one writer at a time. ``couriers`` makes those
     who deliver; ``source`` and ``sink`` make a Kafka consumer and producer. Neither broker nor PACS need be there.
     """
@@ -46,12 +48,14 @@ class ResultWriter:
         couriers: Couriers,
         source: Callable[[], Consumer],
         sink: Callable[[], Producer],
+        asks_as: Collection[str],
     ) -> None:
         self._settings = settings
         self._folder = folder
         self._make_couriers = couriers
         self._source = source
         self._sink = sink
+        self._asks_as = asks_as
         self._stopping = Event()
         self._watch = Thread(target=self._run_watch, name="watch", daemon=True)
 
@@ -71,7 +75,11 @@ class ResultWriter:
             couriers = self._make_couriers(self._ledger, outgoing, self._committed)
             self._couriers = {one.destination: one for one in couriers}
             self._listener = CommitmentListener(
-                self._settings.host, self._settings.port, self._settings.aet, self._committed
+                self._settings.host,
+                self._settings.port,
+                {self._settings.aet, *self._asks_as},
+                self._committed,
+                tls=self._settings.tls,
             )
             try:
                 self._listener.start()
@@ -79,6 +87,8 @@ class ResultWriter:
                 where = f"{self._settings.host}:{self._settings.port}"
                 why = error.strerror or error
                 raise CannotStart(f"the PACS writer cannot listen on {where}: {why}; set writer.port") from error
+            except Unavailable as error:
+                raise CannotStart(f"the PACS writer cannot listen: {error}; set writer.tls") from error
             undo.pop_all()
         self._publisher = OutboxPublisher(self._ledger, self._sink)
         self._publisher.start()
@@ -127,10 +137,14 @@ class ResultWriter:
         return complaints
 
     def _recover(self, outgoing: Outgoing) -> None:
-        forgotten = self._ledger.forget(time.time() - self._settings.keep_days * _DAY_S)
-        under_way = self._ledger.in_states((State.SENDING, State.STORED), limit=-1)
+        forgotten = self._forget()
+        under_way = self._ledger.in_states((State.SENDING, State.STORED, State.HELD), limit=-1)
         outgoing.clean({one.sop_instance_uid for delivery in under_way for one in delivery.objects})
         log.info("ledger opened", under_way=len(under_way), forgotten=forgotten)
+
+    def _forget(self) -> int:
+        self._forgot_at = time.monotonic()
+        return self._ledger.forget(time.time() - self._settings.keep_days * _DAY_S)
 
     def _by_site(self) -> Mapping[str, Sequence[str]]:
         sites: dict[str, list[str]] = {}
@@ -153,6 +167,8 @@ class ResultWriter:
             try:
                 for courier in self._couriers.values():
                     courier.measure()
+                if time.monotonic() - self._forgot_at > _DAY_S:
+                    self._forget()
                 depth, oldest = self._ledger.outbox_state()
                 metrics.OUTBOX_DEPTH.set(depth)
                 metrics.OUTBOX_AGE_SECONDS.set(max(0.0, time.time() - oldest) if oldest is not None else 0.0)

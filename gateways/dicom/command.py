@@ -36,6 +36,7 @@ class Kind(IntEnum):
 
     C_STORE_RQ = 0x0001
     C_FIND_RQ = 0x0020
+    C_ECHO_RQ = 0x0030
     N_EVENT_REPORT_RQ = 0x0100
     N_ACTION_RQ = 0x0130
 

@@ -238,4 +238,5 @@ def _store(association: Association, instance: InstanceFile) -> Result:
     )
     association.send(context.context_id, request, instance.data_set())
     response = association.response().command
-    return Result(instance, response.number(Field.STATUS), in_words(response))
+    # Said on the terminal of who chose the files, and kept nowhere.
+    return Result(instance, response.number(Field.STATUS), in_words(response, repeat_text=True))

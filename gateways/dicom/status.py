@@ -32,17 +32,16 @@ def is_passing(status: int) -> bool:
     return status >> 8 == 0xA7 or status in (_PROCESSING_FAILURE, _RESOURCE_LIMITATION)
 
 
-def in_words(response: Command) -> str:
-    """A status with its meaning and the peer's own comment: ``0xA700 Refused: Out of Resources: disk full``."""
+def in_words(response: Command, *, repeat_text: bool) -> str:
+    """A status with its meaning: ``0xA700 Refused: Out of Resources``.
+
+    ``repeat_text``: and the peer's Error Comment, which may quote a patient.
+    """
     status = response.number(Field.STATUS) or 0
     table = _TABLES.get(response.number(Field.COMMAND_FIELD) or 0, GENERAL_STATUS)
     _, meaning = table.get(status) or GENERAL_STATUS.get(status, ("", "unknown status"))
-    return ": ".join(filter(None, (f"0x{status:04X} {meaning or 'Success'}", comment(response))))
-
-
-def comment(response: Command) -> str:
-    """The peer's Error Comment on one line, cut and printable."""
-    return one_line(response.text(Field.ERROR_COMMENT), _LONGEST_COMMENT)
+    comment = one_line(response.text(Field.ERROR_COMMENT), _LONGEST_COMMENT) if repeat_text else ""
+    return ": ".join(filter(None, (f"0x{status:04X} {meaning or 'Success'}", comment)))
 
 
 def one_line(text: str, longest: int) -> str:

@@ -89,13 +89,14 @@ def draw(seen: KeySlice, caption: Caption, side: int = SIDE) -> Image.Image:
     size = max(round(side * width / max(width, height)), 1), max(round(side * height / max(width, height)), 1)
     low, high = CENTRE_HU - WIDTH_HU // 2, CENTRE_HU + WIDTH_HU // 2
     grey = ((np.clip(seen.hounsfield, low, high) - low).astype(np.uint16) * 255 // WIDTH_HU).astype(np.uint8)
-    drawn = Image.new("RGB", size)
+    top = MARGIN * len(caption.above)
+    picture = Image.new("RGB", (size[0], top + size[1] + MARGIN * len(caption.below)))
     if enlarged := _enlarged(Image.fromarray(grey), size):
-        shown, place = enlarged
-        drawn.paste(shown.convert("RGB"), place)
-    _outline(drawn, seen.marked)
-    picture = Image.new("RGB", (size[0], size[1] + MARGIN * (len(caption.above) + len(caption.below))))
-    picture.paste(drawn, (0, MARGIN * len(caption.above)))
+        shown, (left, upper) = enlarged
+        picture.paste(shown.convert("RGB"), (left, top + upper))
+    if outlined := _enlarged(Image.fromarray(seen.marked.view(np.uint8) * 255), size):
+        near, (left, upper) = outlined
+        picture.paste(OUTLINE, (left, top + upper), _edge(near))
     _write(picture, caption, seen)
     return picture
 
@@ -108,19 +109,15 @@ def card(lines: tuple[str, ...], font: str | None, side: int = SIDE) -> Image.Im
     return picture
 
 
-def _outline(drawn: Image.Image, marked: NDArray[np.bool_]) -> None:
-    """Draw the edge of what is marked."""
-    enlarged = _enlarged(Image.fromarray(marked.view(np.uint8) * 255), drawn.size)
-    if enlarged is None:
-        return
-    near, place = enlarged
-    inside = np.asarray(near) > 127
+def _edge(marked: Image.Image) -> Image.Image:
+    """A mask of what lies close around what is marked."""
+    inside = np.asarray(marked) > 127
     edge = ndimage.binary_dilation(inside, iterations=_OUTLINE_PIXELS) & ~inside
-    drawn.paste(OUTLINE, place, Image.fromarray(edge.view(np.uint8) * 255))
+    return Image.fromarray(edge.view(np.uint8) * 255)
 
 
-def _enlarged(image: Image.Image, size: tuple[int, int]) -> tuple[Image.Image, tuple[int, int, int, int]] | None:
-    """The part of an image that is not black, as resized to this size as a whole, and the place of the part in that.
+def _enlarged(image: Image.Image, size: tuple[int, int]) -> tuple[Image.Image, tuple[int, int]] | None:
+    """The part of an image that is not black, as resized to this size as a whole, and where its corner is in that.
 
     None where all is black. Air is black, most of a slice is air, and nearly nothing of it is marked.
     """
@@ -136,7 +133,7 @@ def _enlarged(image: Image.Image, size: tuple[int, int]) -> tuple[Image.Image, t
     )
     source = left / scales[0], top / scales[1], right / scales[0], bottom / scales[1]
     part = image.resize((right - left, bottom - top), Image.Resampling.BICUBIC, box=source)
-    return part, (left, top, right, bottom)
+    return part, (left, top)
 
 
 def _write(picture: Image.Image, caption: Caption, seen: KeySlice) -> None:

@@ -18,8 +18,10 @@ AIR_HU: Final = -1024
 """What lies outside the reconstruction circle, and the least value of a volume."""
 
 
-def stored_values(ds: Dataset) -> NDArray[np.int32]:
-    """Stored pixel values of all frames, [frame, row, column], decompressed, without the bits beyond Bits Stored.
+def stored_values(ds: Dataset, frame: int | None = None) -> NDArray[np.int32]:
+    """Stored pixel values, [frame, row, column], decompressed, without the bits beyond Bits Stored.
+
+    Of all frames, or of the one with this index alone.
 
     Every transfer syntax pydicom and its plugins decode. Raises :class:`schemas.failures.Unreadable`.
     """
@@ -31,7 +33,7 @@ def stored_values(ds: Dataset) -> NDArray[np.int32]:
     if syntax is None:
         raise Unreadable("an image does not say its transfer syntax")
     try:
-        raw = pixel_array(ds, raw=True)
+        raw = pixel_array(ds, raw=True, index=frame)
     except Exception as error:  # a dozen decoders, each with errors of its own, at the edge to their code
         raise Unreadable(
             f"pixel data cannot be decoded: {type(error).__name__}, transfer syntax {syntax.name}"

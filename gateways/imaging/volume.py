@@ -6,7 +6,7 @@ and :attr:`Volume.acquired` keeps them out of every measurement.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
@@ -17,10 +17,11 @@ from typing import Final, Protocol
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom.dataset import Dataset
 
 from gateways.imaging.frames import HOUNSFIELD, Frame, Vector, frames
 from gateways.imaging.pixels import hounsfield, stored_values
-from gateways.imaging.stack import at_positions, grid, normal_of
+from gateways.imaging.stack import Grid, at_positions, grid, normal_of
 from schemas.base import ObjectRef
 from schemas.failures import Unreadable
 from schemas.manifest import Instance, Manifest
@@ -73,13 +74,14 @@ class Volume:
 
 
 @dataclass(frozen=True)
-class _Slice:
-    """A decoded frame and where it comes from."""
+class Image:
+    """A stored image as its head describes it."""
 
     name: SliceName
     conflict: bool
     frame: Frame
-    voxels: NDArray[np.int16]
+    shape: tuple[int, int]
+    """Rows, columns."""
 
     @property
     def plane(self) -> tuple[int, ...] | None:
@@ -88,13 +90,24 @@ class _Slice:
         if frame.position is None or frame.orientation is None or frame.pixel_spacing is None or frame.localizer:
             return None
         rounded = (round(number * 1000) for number in (*frame.orientation, *frame.pixel_spacing))
-        return (*self.voxels.shape, *rounded)
+        return (*self.shape, *rounded)
 
     @property
     def rank(self) -> tuple[bool, int, int, str, int]:
         """Which of several slices at one position is taken: the one of the first acquisition."""
         frame = self.frame
         return (self.conflict, frame.acquisition, frame.instance_number, self.name.sop_uid, frame.index)
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """Which images of a series form its stack, and the grid they stand on."""
+
+    positions: tuple[tuple[int, ...], ...]
+    """Indices of the images at each position, ascending along the normal; the first of them is the one taken."""
+    grid: Grid
+    """Its planes count the positions."""
+    cautions: tuple[str, ...]
 
 
 def load_volume(manifest: Manifest, objects: Objects) -> Volume:
@@ -112,6 +125,14 @@ def load_volume(manifest: Manifest, objects: Objects) -> Volume:
     return _stack(slices)
 
 
+@dataclass(frozen=True)
+class _Slice:
+    """A decoded image."""
+
+    image: Image
+    voxels: NDArray[np.int16]
+
+
 class _Room:
     """How many voxels of a series may still be decoded. Shared by threads."""
 
@@ -127,6 +148,47 @@ class _Room:
                 raise Unreadable(f"the series has more than {MAX_VOXELS} voxels")
 
 
+def images(instance: Instance, ds: Dataset) -> list[Image]:
+    """The images of an instance, in the order they are stored; ``ds`` needs no pixels.
+
+    Raises as :func:`gateways.imaging.frames.frames` does.
+    """
+    shape = int(ds.Rows), int(ds.Columns)
+    return [
+        Image(SliceName(instance.sop_uid, one.index + 1 if one.multi_frame else None), instance.conflict, one, shape)
+        for one in frames(ds)
+    ]
+
+
+def arrange(described: Sequence[Image]) -> Arrangement:
+    """Find the stack in the images of a series: the plane most of them lie in, one image a position.
+
+    Raises :class:`schemas.failures.Unreadable` where they form none.
+    """
+    kinds = Counter(one.plane for one in described if one.plane is not None)
+    if not kinds:
+        raise Unreadable("no image says where it lies: position, orientation or pixel spacing is missing")
+    plane = max(kinds, key=lambda kind: (kinds[kind], kind))
+    members = sorted(
+        (index for index, one in enumerate(described) if one.plane == plane), key=lambda index: described[index].rank
+    )
+    cautions = []
+    if len(members) < len(described):
+        cautions.append(f"{len(described) - len(members)} images of another plane, size or kind were left out")
+    other_units = {described[index].frame.rescale_type for index in members} - HOUNSFIELD
+    if other_units:
+        cautions.append("the images say that their numbers are not Hounsfield units")
+    first = described[members[0]].frame
+    assert first.orientation is not None
+    assert first.pixel_spacing is not None
+    normal = normal_of(first.orientation)
+    places = {index: place for index in members if (place := described[index].frame.position) is not None}
+    groups = at_positions([float(places[index] @ normal) for index in members])
+    positions = tuple(tuple(members[number] for number in group) for group in groups)
+    fitted = grid([places[group[0]] for group in positions], first.orientation, first.pixel_spacing)
+    return Arrangement(positions, fitted, tuple(cautions))
+
+
 def _decode(instance: Instance, content: bytes, room: _Room) -> list[_Slice]:
     try:
         return list(_slices(instance, content, room))
@@ -138,51 +200,36 @@ def _decode(instance: Instance, content: bytes, room: _Room) -> list[_Slice]:
 
 def _slices(instance: Instance, content: bytes, room: _Room) -> Iterator[_Slice]:
     ds = pydicom.dcmread(BytesIO(content))
-    described = frames(ds)
+    described = images(instance, ds)
     # Before decoding: a small compressed object may claim any size.
     room.take(int(ds.Rows) * int(ds.Columns) * max(len(described), int(ds.get("NumberOfFrames") or 1)))
     values = stored_values(ds)
     if len(values) != len(described):
         raise Unreadable(f"an instance describes {len(described)} frames and holds {len(values)}")
-    for frame, stored in zip(described, values, strict=True):
-        number = frame.index + 1 if frame.multi_frame else None
-        yield _Slice(SliceName(instance.sop_uid, number), instance.conflict, frame, hounsfield(stored, frame, ds))
+    for image, stored in zip(described, values, strict=True):
+        yield _Slice(image, hounsfield(stored, image.frame, ds))
 
 
 def _stack(slices: list[_Slice]) -> Volume:
-    kinds = Counter(one.plane for one in slices if one.plane is not None)
-    if not kinds:
-        raise Unreadable("no image says where it lies: position, orientation or pixel spacing is missing")
-    plane = max(kinds, key=lambda kind: (kinds[kind], kind))
-    members = sorted((one for one in slices if one.plane == plane), key=lambda one: one.rank)
-    cautions = []
-    if len(members) < len(slices):
-        cautions.append(f"{len(slices) - len(members)} images of another plane, size or kind were left out")
-    other_units = {one.frame.rescale_type for one in members} - HOUNSFIELD
-    if other_units:
-        cautions.append("the images say that their numbers are not Hounsfield units")
-    first = members[0].frame
-    assert first.orientation is not None
-    assert first.pixel_spacing is not None
-    normal = normal_of(first.orientation)
-    heights = [float(one.frame.position @ normal) for one in members if one.frame.position is not None]
-    groups = at_positions(heights)
+    found = arrange([one.image for one in slices])
+    cautions = list(found.cautions)
     differing = sum(
-        not np.array_equal(members[group[0]].voxels, members[other].voxels) for group in groups for other in group[1:]
+        not np.array_equal(slices[group[0]].voxels, slices[other].voxels)
+        for group in found.positions
+        for other in group[1:]
     )
     if differing:
         cautions.append(f"{differing} images stand where another one stands: the first acquisition was used")
-    chosen = [members[group[0]] for group in groups]
-    positions = [one.frame.position for one in chosen if one.frame.position is not None]
-    fitted = grid(positions, first.orientation, first.pixel_spacing)
-    if len(fitted.planes) * chosen[0].voxels.size > MAX_VOXELS:
+    chosen = [slices[group[0]] for group in found.positions]
+    planes = found.grid.planes
+    if len(planes) * chosen[0].voxels.size > MAX_VOXELS:
         raise Unreadable(f"the series takes more than {MAX_VOXELS} voxels")
-    acquired = np.array([number for number, index in enumerate(fitted.planes) if index is not None])
-    voxels = np.empty((len(fitted.planes), *chosen[0].voxels.shape), np.int16)
-    for number in range(len(fitted.planes)):
+    acquired = np.array([number for number, index in enumerate(planes) if index is not None])
+    voxels = np.empty((len(planes), *chosen[0].voxels.shape), np.int16)
+    for number in range(len(planes)):
         nearest = int(acquired[np.abs(acquired - number).argmin()])
-        index = fitted.planes[nearest]
+        index = planes[nearest]
         assert index is not None
         voxels[number] = chosen[index].voxels
-    names = tuple(None if index is None else chosen[index].name for index in fitted.planes)
-    return Volume(voxels, fitted.affine, fitted.spacing_mm, names, (*cautions, *fitted.cautions))
+    names = tuple(None if index is None else chosen[index].image.name for index in planes)
+    return Volume(voxels, found.grid.affine, found.grid.spacing_mm, names, (*cautions, *found.grid.cautions))

@@ -37,7 +37,9 @@ def commitment_contexts() -> list[PresentationContext]:
     return [build_context(StorageCommitmentPushModel, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])]
 
 
-def request(association: Association, transaction_uid: str, instances: Sequence[Instance]) -> None:
+def request(
+    association: Association, transaction_uid: str, instances: Sequence[Instance], *, repeat_text: bool
+) -> None:
     """Ask for it (N-ACTION, PS3.4, J.3.2). Raises :class:`schemas.failures.PortFailure` where it is not granted."""
     context = association.context(StorageCommitmentPushModel)
     if context is None:
@@ -59,7 +61,7 @@ def request(association: Association, transaction_uid: str, instances: Sequence[
     response = association.response().command
     status = response.number(Field.STATUS)
     if status is None or not is_accepted(status):
-        words = in_words(response)
+        words = in_words(response, repeat_text=repeat_text)
         if status is not None and is_passing(status):
             raise Unavailable(f"the PACS cannot commit now: {words}")
         raise Refused(f"the PACS refused storage commitment: {words}")

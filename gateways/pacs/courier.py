@@ -4,20 +4,22 @@ A result is *archived* when the PACS has committed itself to all its objects, or
 them when asked. Until then it stays in the ledger, and its objects on disk.
 """
 
+import sqlite3
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from typing import Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from gateways.delivery.breaker import Breaker
 from gateways.delivery.courier import Courier
 from gateways.delivery.ledger import Delivery, Ledger, State
 from gateways.objects import FileStore
 from gateways.pacs.making import Job, Made, Makers
+from gateways.pacs.objects.succession import still_in_use
 from gateways.pacs.outgoing import Outgoing
 from gateways.pacs.peer import Answer, Commitment, Instance, Pacs
 from gateways.pacs.right_patient import Identity, differences
@@ -28,27 +30,27 @@ from schemas.deliveries import (
     ResultArchived,
     ResultHeld,
     ResultRejected,
-    WrittenObject,
 )
 from schemas.failures import Refused, Unavailable, Unreadable
-from schemas.identity import derived_id
 
 _AHEAD: Final = 4
 """So many results are made while others are being sent."""
+_MAKING_S: Final = 300.0
+"""A process that takes longer for one result hangs."""
 _DEATHS: Final = 3
-"""So often may a process die over one result."""
+"""So often may a process die, or hang, over one result."""
+_FAILURES: Final = 10
+"""So often may the PACS fail over one object, with growing pauses, before a person has to look."""
 _PROVE_TOGETHER: Final = 32
-"""Results whose objects one commitment is asked for."""
-_PROVE_AFTER: Final = 8
-"""While there is a backlog, proof is asked for after so many results."""
+"""Results whose objects one commitment is asked for; while there is a backlog, proof waits for so many."""
 
 
 @dataclass(frozen=True)
 class _Ahead:
-    """A delivery that comes next, and what is being made for it; None where nothing is to be written."""
+    """A delivery that comes next, and what is being made for it: the state in which it ends where nothing is sent."""
 
     delivery: Delivery
-    made: Future[Made] | None
+    made: Future[Made] | State
     replaces: UUID | None = None
 
 
@@ -84,17 +86,17 @@ class PacsCourier(Courier):
             return self._prove(now)
         self._deliver(self._ahead.popleft())
         self._since_proof += 1
-        if self._since_proof >= _PROVE_AFTER:
+        if self._since_proof >= _PROVE_TOGETHER:
             self._prove(time.time())
         return True
 
     def rest(self) -> None:
-        """Let go of the association and of what was made ahead."""
-        self._ahead.clear()
+        """Let go of the association. What was made ahead is sent when the PACS is back."""
         self._pacs.close()
 
     def _fill(self, now: float) -> None:
-        room = (_AHEAD if self.breaker.closed else 1) - len(self._ahead)
+        # After a death one is made at a time, so that it is known over which the next one comes.
+        room = (_AHEAD if self.breaker.closed and not self._deaths else 1) - len(self._ahead)
         if room <= 0 or self.stopping:
             return
         busy = {one.delivery.study_key for one in self._ahead}
@@ -109,31 +111,45 @@ class PacsCourier(Courier):
         job = Job(result, self._store.root, self._outgoing.root)
         if delivery.state is State.SENDING and self._outgoing.has(delivery.objects):
             return _Ahead(delivery, self._makers.submit(job))
+        if self._needless(delivery):
+            return _Ahead(delivery, State.SUPERSEDED)
         if result.unconfirmed and (self._settings.unconfirmed == "never" or not result.findings):
-            return _Ahead(delivery, None)
+            return _Ahead(delivery, State.NOTHING)
         if delivery.state is State.HELD:  # first see whether it may be written now
             return _Ahead(delivery, self._makers.submit(job))
-        before = self.ledger.current(delivery)
+        before = self.ledger.left_by(delivery)
         earlier = tuple(one for one in before.objects if one.kind is not ObjectKind.REJECTION) if before else ()
         made = self._makers.submit(replace(job, choice=choice, earlier=earlier))
-        return _Ahead(delivery, made, before.result if before else None)
+        again = before is not None and before.result == result.event_id
+        return _Ahead(delivery, made, delivery.replaces if again else before.result if before else None)
+
+    def _needless(self, delivery: Delivery) -> bool:
+        """Whether a newer result takes its place before anything of it was sent, or while it must not be sent."""
+        wanted = self._settings.superseded == "skip" or delivery.state is State.HELD
+        return wanted and not delivery.objects and self.ledger.overtaken(delivery)
 
     def _deliver(self, ahead: _Ahead) -> None:
         delivery = ahead.delivery
         try:
-            begun = delivery.state is State.SENDING
-            if not begun and self._settings.superseded == "skip" and self.ledger.overtaken(delivery):
-                self._nothing_sent(ahead, State.SUPERSEDED)
-            elif ahead.made is None:
-                self._nothing_sent(ahead, State.NOTHING)
+            if not self.ledger.is_open(delivery):  # a person has put it aside meanwhile
+                self._drop(ahead.made)
+                self._outgoing.drop(delivery.objects)
+            elif isinstance(ahead.made, State):
+                self._deaths.pop(delivery.id, None)
+                self.end(delivery, ahead.made)
+            elif self._needless(delivery):
+                self._deaths.pop(delivery.id, None)
+                self.end(delivery, State.SUPERSEDED)
+                self._drop(ahead.made)
             else:
-                made = ahead.made.result()
+                made = ahead.made.result(_MAKING_S)
+                self._deaths.pop(delivery.id, None)
                 if (reason := self._wrong_patient(delivery, made.patient)) is not None:
                     self._hold(delivery, reason)
                 elif delivery.state is State.HELD:
                     self.ledger.release(delivery, time.time())
-                elif not begun and not made.objects:
-                    self._nothing_sent(ahead, State.NOTHING)
+                elif delivery.state is State.WAITING and not made.objects:
+                    self.end(delivery, State.NOTHING)
                 else:
                     delivery = self._fixed(ahead, made)
                     instances = self._outgoing.instances(delivery.objects)
@@ -142,31 +158,37 @@ class PacsCourier(Courier):
             self._reject(delivery, None, str(error))
         except Unavailable as error:
             self.ledger.put_off(delivery, time.time(), str(error))
+            if isinstance(ahead.made, Future) and ahead.made.done() and ahead.made.exception() is None:
+                self._ahead.append(replace(ahead, delivery=delivery))
             raise
-        except BrokenProcessPool:
+        except (BrokenProcessPool, TimeoutError, MemoryError):
             self._died(delivery)
+        except (sqlite3.Error, OSError) as error:  # of this machine, not of the result: it stays owed
+            self.ledger.put_off(delivery, time.time(), f"a fault of this machine: {type(error).__name__}")
+            raise
         except Exception as error:  # noqa: BLE001 - a fault of ours over one result must not hold up those behind it
             self.say_fault(delivery, error)
             self._reject(delivery, None, f"it cannot be written, a fault of ours: {type(error).__name__}")
         self.breaker.answered()
 
-    def _nothing_sent(self, ahead: _Ahead, state: State) -> None:
-        self.end(ahead.delivery, state)
-        if ahead.made is not None:
-            ahead.made.add_done_callback(self._drop_made)
+    def _drop(self, made: Future[Made] | State) -> None:
+        if isinstance(made, Future):
+            made.add_done_callback(self._drop_made)
 
     def _drop_made(self, made: Future[Made]) -> None:
         if not made.cancelled() and made.exception() is None:
             self._outgoing.drop(made.result().objects)
 
     def _died(self, delivery: Delivery) -> None:
-        """A process that made objects has died: for lack of memory perhaps, and perhaps over another delivery."""
+        """A process that makes objects has died or hangs: for lack of memory perhaps, or over this delivery."""
+        self._makers.restart()
+        self._ahead.clear()
         self._deaths[delivery.id] += 1
         if self._deaths[delivery.id] >= _DEATHS:
-            return self._reject(delivery, None, "its objects cannot be made: the process that makes them dies")
-        self._ahead.clear()
-        self.ledger.put_off(delivery, time.time() + self._settings.retry_first_s, "the process that makes objects died")
-        self.log.error("the process that makes objects died", **self.about(delivery))
+            del self._deaths[delivery.id]
+            return self._reject(delivery, None, "its objects cannot be made: the process that makes them dies or hangs")
+        self.ledger.put_off(delivery, time.time(), "the process that makes objects died or hangs")
+        self.log.error("the process that makes objects died or hangs", **self.about(delivery))
         return None
 
     def _fixed(self, ahead: _Ahead, made: Made) -> Delivery:
@@ -196,21 +218,35 @@ class PacsCourier(Courier):
         by_uid = {answer.sop_instance_uid: answer for answer in answers}
         refused = [answer for answer in by_uid.values() if not answer.accepted]
         if passing := next((answer for answer in refused if answer.passing), None):
-            raise Unavailable(f"the PACS cannot take it now: {passing.status} {passing.comment}".rstrip())
+            return self._failed_over(delivery, passing, by_uid)
         if refused:
-            accepted = tuple(one for one in delivery.objects if by_uid[one.sop_instance_uid].accepted)
-            self._reject(delivery, refused[0].status, refused[0].comment or "no comment", accepted)
-        elif self._settings.proof is Proof.ANSWER:
-            self._archived(delivery, Proof.ANSWER)
-        else:
-            self.ledger.stored(delivery, time.time())
+            return self._reject(delivery, refused[0].status, refused[0].comment or "no comment", by_uid)
+        if self._settings.proof is Proof.ANSWER:
+            return self._archived(delivery, Proof.ANSWER)
+        return self.ledger.stored(delivery, time.time())
+
+    def _failed_over(self, delivery: Delivery, answer: Answer, answers: Mapping[str, Answer]) -> None:
+        """The PACS is out of resources, which it is for all, or it failed over this object."""
+        words = f"{answer.status} {answer.comment}".rstrip()
+        if answer.status is None or answer.status.startswith("0xA7") or answer.status == "HTTP 503":
+            raise Unavailable(f"the PACS cannot take it now: {words}")
+        if delivery.tries >= _FAILURES:
+            return self._reject(delivery, answer.status, answer.comment or "no comment", answers)
+        pause = min(self._settings.retry_longest_s, self._settings.retry_first_s * 2.0**delivery.tries)
+        return self.ledger.try_again(delivery, time.time() + pause, words)
 
     def _reject(
-        self, delivery: Delivery, status: str | None, reason: str, accepted: tuple[WrittenObject, ...] = ()
+        self, delivery: Delivery, status: str | None, reason: str, answers: Mapping[str, Answer] | None = None
     ) -> None:
+        """A person has to look. What may be there of it stays noted, and what of the one before it is still in use."""
         event = ResultRejected(**self.event_fields(delivery), status=status, reason=reason)
         words = f"{status} {reason}" if status else reason
-        self.end(delivery, State.REJECTED, reason=words, event=event, objects=accepted)
+        there = delivery.objects
+        if answers is not None:
+            there = tuple(one for one in there if answers[one.sop_instance_uid].accepted)
+        before = self.ledger.current(delivery)
+        standing = still_in_use(before.objects, there) if before and there else None
+        self.end(delivery, State.REJECTED, reason=words, event=event, objects=there, standing=standing)
         self._outgoing.drop(delivery.objects)
 
     # --- proof -----------------------------------------------------------------------------------------------------
@@ -232,8 +268,8 @@ class PacsCourier(Courier):
 
     def _ask(self, deliveries: Sequence[Delivery]) -> None:
         """Ask for one commitment to the objects of all of them (PS3.4, J.3.2)."""
-        asked = [f"{one.result.event_id}:{one.proofs}" for one in deliveries]
-        transaction_uid = f"2.25.{derived_id('commitment', self.destination, *asked).int}"
+        # Never the same twice: a PACS may have kept the question of before.
+        transaction_uid = f"2.25.{uuid4().int}"
         self.ledger.asked(transaction_uid, deliveries, time.time() + self._settings.commitment_within_s)
         try:
             answer = self._pacs.request_commitment(transaction_uid, self._instances(deliveries))
@@ -256,7 +292,7 @@ class PacsCourier(Courier):
                 self._archived(delivery, Proof.COMMITMENT, commitment.transaction_uid)
             elif lost := sorted(uids & commitment.failed.keys()):
                 reason = f"the PACS does not commit to {len(lost)} of {len(uids)} objects: {commitment.failed[lost[0]]}"
-                self._send_again(delivery, reason)
+                self._lacking(delivery, reason)
 
     def _query(self, delivery: Delivery) -> None:
         """Ask the PACS for each object, where it does not commit."""
@@ -270,8 +306,16 @@ class PacsCourier(Courier):
         if not lost:
             self._archived(delivery, Proof.QUERY)
         else:
-            self._send_again(delivery, f"the PACS accepted {len(instances)} objects and lacks {len(lost)} of them")
+            self._lacking(delivery, f"the PACS accepted {len(instances)} objects and lacks {len(lost)} of them")
         return None
+
+    def _lacking(self, delivery: Delivery, reason: str) -> None:
+        """Not there, or not yet: many a PACS answers first and files later. It is asked again before sending again."""
+        pause = self._settings.retry_first_s * 2.0**delivery.tries
+        if pause < self._settings.commitment_within_s:
+            self.ledger.try_again(delivery, time.time() + pause, reason)
+        else:
+            self._send_again(delivery, reason)
 
     def _send_again(self, delivery: Delivery, reason: str) -> None:
         if delivery.resent + 1 >= self._settings.commitment_attempts:

@@ -1,8 +1,9 @@
 """A PACS over DICOMweb: STOW-RS and QIDO-RS (PS3.18, 10.5 and 10.6)."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
+from http import HTTPStatus
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
@@ -13,7 +14,11 @@ from gateways.dicom.status import one_line
 from gateways.pacs import stow
 from gateways.pacs.peer import Answer, Commitment, Instance, StudyPatient
 from gateways.pacs.querying import only_patient
+from gateways.tls import TlsSettings
 from schemas.failures import Refused, Unavailable
+
+# It quotes what a server writes into a Warning header, and that may be a name.
+logging.getLogger("dicomweb_client").setLevel(logging.ERROR)
 
 _T = TypeVar("_T")
 _PATIENT: Final = {
@@ -30,6 +35,8 @@ _PASSING: Final = (401, 403, 408, 425, 429)
 _NOT_FOUND: Final = 404
 _TOO_LARGE: Final = 413
 _NO_SUCH_SERVICE: Final = (405, 501)
+_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
+_NO_STUDY: Final = "2.25.0"
 _NAME_GROUPS: Final = ("Alphabetic", "Ideographic", "Phonetic")
 
 
@@ -41,8 +48,9 @@ class Dicomweb:
         url: str,
         *,
         timeout_s: float = 30.0,
-        ca: Path | None = None,
+        tls: TlsSettings | None = None,
         credentials: tuple[str, str] | None = None,
+        repeat_error_text: bool = False,
     ) -> None:
         self._url = url.rstrip("/")
         self._timeout_s = timeout_s
@@ -50,8 +58,11 @@ class Dicomweb:
         # Neither a proxy nor certificates nor passwords are taken from the environment of the process.
         self._session.trust_env = False
         self._session.auth = credentials
-        if ca is not None:
-            self._session.verify = str(ca)
+        if tls is not None:
+            self._session.verify = str(tls.ca)
+            if tls.certificate is not None:
+                self._session.cert = (str(tls.certificate), str(tls.key or tls.certificate))
+        self._repeat_text = repeat_error_text
         self._client = DICOMwebClient(self._url, self._session, permissive_uid=True, timeout=timeout_s)
         # Whoever calls tries again in its own time.
         self._client.set_http_retry_params(retry=False)
@@ -95,6 +106,13 @@ class Dicomweb:
         """Always raises :class:`schemas.failures.Refused`."""
         raise Refused(f"there is no storage commitment over DICOMweb: {self._url}")
 
+    def reach(self) -> None:
+        """A QIDO-RS search that finds nothing.
+
+        Raises :class:`schemas.failures.Unavailable` and :class:`schemas.failures.Refused`.
+        """
+        self._studies(_NO_STUDY)
+
     def close(self) -> None:
         """Close the connections that are kept open; the next request opens another."""
         self._session.close()
@@ -121,7 +139,7 @@ class Dicomweb:
         except requests.HTTPError as error:
             self._raise_passing(error.response)
             kind = _NotFound if error.response.status_code == _NOT_FOUND else Refused
-            raise kind(f"the PACS answers no such query: {_in_words(error.response)}: {self._url}") from None
+            raise kind(f"the PACS answers no such query: {self._in_words(error.response)}: {self._url}") from None
         except ValueError:
             raise Refused(f"the PACS answers a query with something else than DICOM JSON: {self._url}") from None
         return [item for item in found if isinstance(item, Mapping)]
@@ -138,27 +156,31 @@ class Dicomweb:
         except requests.RequestException as error:
             why = "nothing answers at" if isinstance(error, requests.ConnectionError) else "no request can be made to"
             raise Unavailable(f"the PACS is away: {why} {self._url}") from None
+        except OSError as error:  # what requests says of TLS files that are not there
+            raise Unavailable(f"the PACS cannot be asked: {error}") from None
 
     def _raise_unless_about_objects(self, response: requests.Response) -> None:
         """Raise what an answer to STOW-RS says of the PACS and not of the objects."""
         if response.status_code == _NOT_FOUND:
-            raise Unavailable(f"the PACS takes no objects there: {_in_words(response)}: {self._url}")
+            raise Unavailable(f"the PACS takes no objects there: {self._in_words(response)}: {self._url}")
         self._raise_passing(response)
         if response.is_redirect or response.status_code in _NO_SUCH_SERVICE:
-            raise Refused(f"the PACS takes no objects there: {_in_words(response)}: {self._url}")
+            raise Refused(f"the PACS takes no objects there: {self._in_words(response)}: {self._url}")
 
     def _raise_passing(self, response: requests.Response) -> None:
         code = response.status_code
         if code in _PASSING or (code >= 500 and code not in _NO_SUCH_SERVICE):
-            raise Unavailable(f"the PACS cannot answer now: {_in_words(response)}: {self._url}")
+            raise Unavailable(f"the PACS cannot answer now: {self._in_words(response)}: {self._url}")
+
+    def _in_words(self, response: requests.Response) -> str:
+        """A status with its meaning; the server's own reason phrase, which may quote a patient, where it is wanted."""
+        if self._repeat_text:
+            return f"HTTP {response.status_code} {one_line(response.reason or '', 64)}".rstrip()
+        return f"HTTP {response.status_code} {_PHRASES.get(response.status_code, '')}".rstrip()
 
 
 class _NotFound(Refused):
     """HTTP 404 to a search."""
-
-
-def _in_words(response: requests.Response) -> str:
-    return f"HTTP {response.status_code} {one_line(response.reason or '', 64)}".rstrip()
 
 
 def _tls_words(error: BaseException) -> str:

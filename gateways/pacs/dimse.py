@@ -5,6 +5,7 @@ from contextlib import suppress
 from threading import RLock
 from typing import Final, TypeVar
 
+from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import (
     Comprehensive3DSRStorage,
     ComprehensiveSRStorage,
@@ -12,6 +13,7 @@ from pynetdicom.sop_class import (
     KeyObjectSelectionDocumentStorage,
     SecondaryCaptureImageStorage,
     SegmentationStorage,
+    Verification,
 )
 
 from gateways.dicom.association import (
@@ -24,12 +26,13 @@ from gateways.dicom.association import (
     PeerSilent,
     associate,
 )
-from gateways.dicom.command import Field, Kind
+from gateways.dicom.command import Command, Field, Kind
+from gateways.dicom.status import in_words
 from gateways.pacs import commitment, querying, storing
 from gateways.pacs.data_set import accept_any_value
 from gateways.pacs.peer import Answer, Commitment, Instance, StudyPatient
 from gateways.tls import TlsSettings, client_context
-from schemas.failures import PortFailure, Unavailable
+from schemas.failures import PortFailure, Refused, Unavailable
 
 _T = TypeVar("_T")
 _RESULT_CLASSES: Final = frozenset(
@@ -64,12 +67,14 @@ class Dimse:
         tls: TlsSettings | None = None,
         on_commitment: Callable[[Commitment], None] | None = None,
         report_within_s: float = 1.0,
+        repeat_error_text: bool = False,
     ) -> None:
         self._address = address
         self._timeout_s = timeout_s
         self._tls = tls
         self._on_commitment = on_commitment
         self._report_within_s = self._wait_s = report_within_s
+        self._repeat_text = repeat_error_text
         self._lock = RLock()
         self._association: Association | None = None
         self._proposed: frozenset[str] = _RESULT_CLASSES
@@ -85,16 +90,25 @@ class Dimse:
                 self.close()
                 self._proposed |= classes
             answers: dict[str, Answer] = {}
-            self._on_association("storage", lambda association: storing.store(association, instances, answers))
+            self._on_association(
+                "storage",
+                lambda association: storing.store(association, instances, answers, repeat_text=self._repeat_text),
+            )
         return [answers[instance.sop_instance_uid] for instance in instances]
 
     def patient_of(self, study_uid: str) -> StudyPatient | None:
         """C-FIND at the study level (PS3.4, C.6.2.1, C.6.1.1 where the PACS has only the patient root)."""
-        return self._on_association("a query", lambda association: querying.patient_of(association, study_uid))
+        return self._on_association(
+            "a query",
+            lambda association: querying.patient_of(association, study_uid, repeat_text=self._repeat_text),
+        )
 
     def holds(self, study_uid: str, instances: Sequence[Instance]) -> set[str]:
         """C-FIND at the image level (PS3.4, C.6.2.1.4)."""
-        return self._on_association("a query", lambda association: querying.held(association, study_uid, instances))
+        return self._on_association(
+            "a query",
+            lambda association: querying.held(association, study_uid, instances, repeat_text=self._repeat_text),
+        )
 
     def request_commitment(self, transaction_uid: str, instances: Sequence[Instance]) -> Commitment | None:
         """N-ACTION (PS3.4, J.3.2), and the report where it comes on this association within moments."""
@@ -103,7 +117,9 @@ class Dimse:
             try:
                 self._on_association(
                     "storage commitment",
-                    lambda association: commitment.request(association, transaction_uid, instances),
+                    lambda association: commitment.request(
+                        association, transaction_uid, instances, repeat_text=self._repeat_text
+                    ),
                 )
                 return self._report()
             except Unavailable:
@@ -112,6 +128,20 @@ class Dimse:
                 return self._reported
             finally:
                 self._asked = None
+
+    def reach(self) -> None:
+        """C-ECHO (PS3.7, 9.1.5) on an association of its own, under the AE titles and with the TLS of all others.
+
+        Raises :class:`schemas.failures.Unavailable` and :class:`schemas.failures.Refused`.
+        """
+        try:
+            association = self._associate([build_context(Verification)])
+            try:
+                self._echo(association)
+            finally:
+                association.release()
+        except AssociationFailed as error:
+            raise Unavailable(f"the PACS is away: {error}") from None
 
     def close(self) -> None:
         """Release the association, once what has arrived on it is answered."""
@@ -154,11 +184,25 @@ class Dimse:
             *querying.query_contexts(),
             *storing.storage_contexts(sorted(self._proposed)),
         ]
-        tls = client_context(self._tls) if self._tls else None
-        server_name = self._tls.server_name if self._tls else None
-        association = associate(self._address, contexts, self._timeout_s, tls, server_name)
+        association = self._associate(contexts)
         association.on_request = lambda message: self._asked_by_peer(association, message)
         return association
+
+    def _associate(self, contexts: Sequence[PresentationContext]) -> Association:
+        tls = client_context(self._tls) if self._tls else None
+        server_name = self._tls.server_name if self._tls else None
+        return associate(self._address, contexts, self._timeout_s, tls, server_name)
+
+    def _echo(self, association: Association) -> None:
+        context = association.context(Verification)
+        if context is None:
+            raise Refused(f"the PACS answers no C-ECHO: {self._address}")
+        fields = {Field.MESSAGE_ID: association.next_message_id(), Field.AFFECTED_SOP_CLASS_UID: Verification}
+        association.send(context.context_id, Command.of(Kind.C_ECHO_RQ, fields, data_set=False))
+        response = association.response().command
+        if response.number(Field.STATUS) != 0:
+            words = in_words(response, repeat_text=self._repeat_text)
+            raise Refused(f"the PACS refused C-ECHO: {words}: {self._address}")
 
     def _report(self) -> Commitment | None:
         association = self._association

@@ -1,7 +1,7 @@
 """Where a PACS reports what it has committed to, on associations that it opens (PS3.4, J.3.3)."""
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import structlog
@@ -16,10 +16,12 @@ from gateways.tls import TlsSettings, server_context
 
 log = structlog.get_logger()
 _BACKLOG: Final = 128
+_CALLED_AE_UNKNOWN: Final = (1, 1, 7)
+"""Result, source and diagnostic (PS3.8, table 9-21)."""
 
 
 class CommitmentListener:
-    """Receives the reports of every PACS that was asked under our AE title.
+    """Receives the reports of every PACS that was asked under one of our AE titles.
 
     ``on_commitment`` is called by threads of the listener, more than one at a time. The PACS hears success when it
     returns, and a processing failure, after which it tries again, when it raises: it has to record what it is given.
@@ -29,10 +31,9 @@ class CommitmentListener:
         self,
         host: str,
         port: int,
-        ae_title: str,
+        ae_titles: Iterable[str],
         on_commitment: Callable[[Commitment], None],
         *,
-        calling_ae: Sequence[str] = (),
         tls: TlsSettings | None = None,
         timeout_s: float = 30.0,
     ) -> None:
@@ -40,11 +41,11 @@ class CommitmentListener:
         self._on_commitment = on_commitment
         self._tls = tls
         self._timeout_s = timeout_s
-        self._ae = AE(ae_title=ae_title)
+        # Spaces around an AE title mean nothing (PS3.5, 6.2).
+        self._ae_titles = frozenset(title.strip() for title in ae_titles)
+        self._ae = AE()
         self._ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
         self._ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-        self._ae.require_called_aet = True
-        self._ae.require_calling_aet = list(calling_ae)
         self._ae.maximum_associations = 50
         self._ae.acse_timeout = self._ae.dimse_timeout = self._ae.network_timeout = timeout_s
         self._ae.add_supported_context(Verification)
@@ -62,6 +63,7 @@ class CommitmentListener:
             ssl_context=server_context(self._tls) if self._tls else None,
             evt_handlers=[
                 (evt.EVT_CONN_OPEN, self._connected),
+                (evt.EVT_REQUESTED, self._requested),
                 (evt.EVT_C_ECHO, lambda _: 0x0000),
                 (evt.EVT_N_EVENT_REPORT, self._reported),
             ],
@@ -83,6 +85,12 @@ class CommitmentListener:
         connection: socket.socket = event.assoc.dul.socket.socket
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.settimeout(self._timeout_s)
+
+    def _requested(self, event: Any) -> None:
+        # pynetdicom knows one AE title alone.
+        if event.assoc.requestor.primitive.called_ae_title.strip() not in self._ae_titles:
+            event.assoc.acse.send_reject(*_CALLED_AE_UNKNOWN)
+            event.assoc.kill()
 
     def _reported(self, event: Any) -> tuple[int, None]:
         try:

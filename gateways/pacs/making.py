@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import Lock, Thread
 
 from gateways.objects import FileStore
-from gateways.pacs.objects import left_standing, objects_of
+from gateways.pacs.objects import Revision, composed, left_standing
 from gateways.pacs.outgoing import Outgoing
 from gateways.pacs.right_patient import Identity, identity_of
 from gateways.pacs.settings import ObjectSettings
@@ -53,15 +53,17 @@ def make(job: Job) -> Made:
     :class:`schemas.failures.Unavailable` where the store is away or the disk refuses.
     """
     store = FileStore(job.store)
-    patient = identity_of(study_head(store, job.result))
     if job.choice is None:
-        return Made(patient)
-    objects = objects_of(job.result, job.earlier, job.choice, store)
+        return Made(identity_of(study_head(store, job.result)))
+    revision = Revision(job.result, job.earlier, job.choice, store)
+    objects = composed(revision)
     try:
         Outgoing(job.outgoing).put(objects)
     except OSError as error:
         raise Unavailable(f"objects cannot be kept on disk: {error.strerror or error}") from None
-    return Made(patient, tuple(one.written for one in objects), left_standing(job.result, job.earlier))
+    return Made(
+        identity_of(revision.head), tuple(one.written for one in objects), left_standing(job.result, job.earlier)
+    )
 
 
 class Makers:
@@ -83,6 +85,16 @@ class Makers:
                 self._pool.shutdown(wait=False)
                 self._pool = self._started()
                 return self._pool.submit(make, job)
+
+    def restart(self) -> None:
+        """End the processes, whatever they are at; the next job starts others."""
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            # Another destination's jobs end with BrokenProcessPool, and are done again.
+            for process in list((pool._processes or {}).values()):
+                process.kill()
+            pool.shutdown(wait=False)
 
     def _started(self) -> ProcessPoolExecutor:
         # Not forked: this process has threads, and Kafka's and SQLite's are not to be copied.

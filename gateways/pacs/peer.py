@@ -44,11 +44,11 @@ class Answer:
     status: str | None
     """0xA900 (PS3.4, B.2.3), or HTTP 409."""
     accepted: bool
-    """It has the object: success, or success with a warning."""
+    """It has the object: success, success with a warning, or a refusal of what it has already."""
     passing: bool
     """It failed for a reason of the moment, such as a full disk: the same object may be taken later."""
     comment: str
-    """The meaning of the status and the PACS's own comment, on one line."""
+    """The meaning of the status, on one line; with the PACS's own words where the site wants them repeated."""
 
 
 @dataclass(frozen=True)

@@ -40,13 +40,13 @@ def query_contexts() -> list[PresentationContext]:
     return [build_context(model, [ExplicitVRLittleEndian, ImplicitVRLittleEndian]) for model in _MODELS]
 
 
-def patient_of(association: Association, study_uid: str) -> StudyPatient | None:
+def patient_of(association: Association, study_uid: str, *, repeat_text: bool) -> StudyPatient | None:
     """The patient of a study, at the study level (PS3.4, C.6.2.1.2); None where there is no such study."""
     keys = {"StudyInstanceUID": study_uid, **dict.fromkeys(_PATIENT.values(), "")}
     # Not every PACS looks at every key: what it says of another study is no answer.
     found = {
         StudyPatient(**{name: text(ds, keyword) for name, keyword in _PATIENT.items()})
-        for ds in _find(association, "STUDY", keys)
+        for ds in _find(association, "STUDY", keys, repeat_text=repeat_text)
         if text(ds, "StudyInstanceUID") == study_uid
     }
     return only_patient(found)
@@ -59,16 +59,16 @@ def only_patient(found: set[StudyPatient]) -> StudyPatient | None:
     return next(iter(found), None)
 
 
-def held(association: Association, study_uid: str, instances: Sequence[Instance]) -> set[str]:
+def held(association: Association, study_uid: str, instances: Sequence[Instance], *, repeat_text: bool) -> set[str]:
     """The SOP Instance UIDs that the PACS has, at the image level of each series (PS3.4, C.6.2.1.4)."""
     there = set()
     for series_uid in dict.fromkeys(instance.series_uid for instance in instances):
         keys = {"StudyInstanceUID": study_uid, "SeriesInstanceUID": series_uid, "SOPInstanceUID": ""}
-        there |= {text(ds, "SOPInstanceUID") for ds in _find(association, "IMAGE", keys)}
+        there |= {text(ds, "SOPInstanceUID") for ds in _find(association, "IMAGE", keys, repeat_text=repeat_text)}
     return {instance.sop_instance_uid for instance in instances} & there
 
 
-def _find(association: Association, level: str, keys: Mapping[str, str]) -> Iterator[Dataset]:
+def _find(association: Association, level: str, keys: Mapping[str, str], *, repeat_text: bool) -> Iterator[Dataset]:
     context = next(filter(None, map(association.context, _MODELS)), None)
     if context is None:
         raise Refused("the PACS answers no queries (C-FIND, study root or patient root)")
@@ -99,8 +99,10 @@ def _find(association: Association, level: str, keys: Mapping[str, str]) -> Iter
         elif status == 0:
             return
         elif status is not None and is_passing(status):
-            raise Unavailable(f"the PACS cannot answer a query now: {in_words(response.command)}")
+            raise Unavailable(
+                f"the PACS cannot answer a query now: {in_words(response.command, repeat_text=repeat_text)}"
+            )
         else:
-            raise Refused(f"the PACS refused a query: {in_words(response.command)}")
+            raise Refused(f"the PACS refused a query: {in_words(response.command, repeat_text=repeat_text)}")
     association.abort()
     raise Refused(f"the PACS answered a query for one study with more than {_MOST_MATCHES} matches")

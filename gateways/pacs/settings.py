@@ -63,6 +63,9 @@ class PacsSettings(_Section):
         default="wait", description="Whether results of a study that is not in the PACS wait for it"
     )
     timeout_s: Annotated[float, Field(gt=0, description="For each answer of the PACS")] = 30.0
+    repeat_error_text: bool = Field(
+        default=False, description="Repeat the PACS's own words in errors: they may name a patient"
+    )
     retry_first_s: Annotated[float, Field(gt=0)] = 1.0
     retry_longest_s: Annotated[float, Field(gt=0)] = 60.0
     held_again_s: Annotated[float, Field(gt=0, description="How often a held result is looked at again")] = 300.0
@@ -73,4 +76,8 @@ class PacsSettings(_Section):
             raise ValueError("delivery is dicomweb: set dicomweb_url")
         if (self.username is None) != (self.password is None):
             raise ValueError("username and password go together")
+        if self.delivery == "dicomweb" and self.tls is not None and self.tls.server_name is not None:
+            raise ValueError(
+                "tls.server_name is for DIMSE: over DICOMweb the certificate bears the host of dicomweb_url"
+            )
         return self

@@ -17,6 +17,7 @@ from gateways.pacs.peer import Answer, Instance, content_of
 from schemas.failures import Unreadable
 
 _MOST_UID_CHARACTERS: Final = 64
+_DUPLICATE_SOP_INSTANCE: Final = 0x0111
 _MEDIUM_PRIORITY: Final = 0
 _PREAMBLE: Final = 132
 _GROUP_LENGTH: Final = b"\x02\x00\x00\x00UL\x04\x00"
@@ -39,7 +40,9 @@ def storage_contexts(sop_classes: Iterable[str]) -> list[PresentationContext]:
     ]
 
 
-def store(association: Association, instances: Sequence[Instance], answers: dict[str, Answer]) -> None:
+def store(
+    association: Association, instances: Sequence[Instance], answers: dict[str, Answer], *, repeat_text: bool
+) -> None:
     """Send those that ``answers`` has no answer to, and put it there as it comes.
 
     Raises :class:`gateways.dicom.association.AssociationAborted`, and :class:`schemas.failures.Unreadable` for an
@@ -56,7 +59,9 @@ def store(association: Association, instances: Sequence[Instance], answers: dict
             following = _ready(association, missing[position + 1]) if position + 1 < len(missing) else None
         finally:
             if isinstance(ready, _Ready):
-                answers[instance.sop_instance_uid] = _answer(instance, association.response().command)
+                answers[instance.sop_instance_uid] = _answer(
+                    instance, association.response().command, repeat_text=repeat_text
+                )
             elif ready is not None:
                 answers[instance.sop_instance_uid] = ready
 
@@ -74,12 +79,14 @@ def _request(association: Association, instance: Instance) -> Command:
     )
 
 
-def _answer(instance: Instance, response: Command) -> Answer:
+def _answer(instance: Instance, response: Command, *, repeat_text: bool) -> Answer:
     status = response.number(Field.STATUS)
     if status is None:
         return Answer(instance.sop_instance_uid, None, False, False, "answered without a status")
-    code, _, words = in_words(response).partition(" ")
-    return Answer(instance.sop_instance_uid, code, is_accepted(status), is_passing(status), words)
+    code, _, words = in_words(response, repeat_text=repeat_text).partition(" ")
+    # Under our UID there are only our bytes: a PACS that has it already was sent it before a crash.
+    accepted = is_accepted(status) or status == _DUPLICATE_SOP_INSTANCE
+    return Answer(instance.sop_instance_uid, code, accepted, is_passing(status), words)
 
 
 def _ready(association: Association, instance: Instance) -> _Ready | Answer:

@@ -21,8 +21,10 @@ _REASONS: Final = {
     0xC0: "cannot understand",
 }
 """By the first byte of the Failure Reason (0008,1197), PS3.18, I.2.2."""
+_DUPLICATE_SOP_INSTANCE: Final = 0x0111
 _REASON_CODES: Final = {
     0x0110: "processing failure",
+    _DUPLICATE_SOP_INSTANCE: "duplicate SOP instance",
     0x0122: "SOP class not supported",
     0x0124: "not authorized",
     0xC122: "referenced transfer syntax not supported",
@@ -61,7 +63,9 @@ def _answer(
         if reason is None:
             return Answer(uid, status, False, False, "no reason given")
         words = _REASON_CODES.get(reason) or _REASONS.get(reason >> 8, "unknown reason")
-        return Answer(uid, f"0x{reason:04X}", False, reason >> 8 == _OUT_OF_RESOURCES, words)
+        # Under our UID there are only our bytes: a PACS that has it already was sent it before a crash.
+        accepted = reason == _DUPLICATE_SOP_INSTANCE
+        return Answer(uid, f"0x{reason:04X}", accepted, reason >> 8 == _OUT_OF_RESOURCES, words)
     if uid in stored or code == _OK:
         warning = stored.get(uid)
         return Answer(uid, status, True, False, f"warning 0x{warning:04X}" if warning else "stored")

@@ -1,5 +1,8 @@
 """What a result means for a worklist: whether it raises a priority, takes one back, or is the last word.
 
+Two priorities are told apart: the one that stands in the worklist (``told``), which may be what a physician ordered or
+what must not fall, and the one of the result that it was last told (``before``), which is what the AI said.
+
 A worklist hears of nothing routine that was never raised. Where it was raised, only a final, confirmed result of a
 model that looked again lowers it: a reading that failed, or that has yet to be confirmed, takes nothing back.
 """
@@ -17,9 +20,15 @@ def is_last_word(result: StudyTriaged) -> bool:
     return result.final and not result.unconfirmed
 
 
+def said(told: Priority | None, before: StudyTriaged | None) -> Priority | None:
+    """The AI's own priority as the worklist last heard it; None where it heard nothing."""
+    return told if before is None else before.priority
+
+
 def takes_back(result: StudyTriaged, told: Priority | None, before: StudyTriaged | None) -> bool:
     """The study is less urgent than the worklist was told, for certain."""
-    if told is None or result.priority.rank <= told.rank or not is_last_word(result):
+    earlier = said(told, before)
+    if earlier is None or result.priority.rank <= earlier.rank or not is_last_word(result):
         return False
     if result.outcome not in (Outcome.FINDINGS, Outcome.NO_FINDINGS):
         return False
@@ -35,13 +44,13 @@ def is_told(result: StudyTriaged, told: Priority | None, before: StudyTriaged | 
         return False
     if takes_back(result, told, before):
         return True
-    return raises(result) and (told is None or result.priority.rank <= told.rank)
+    earlier = said(told, before)
+    return raises(result) and (earlier is None or result.priority.rank <= earlier.rank)
 
 
-def moves(result: StudyTriaged, told: Priority | None, *, lower: bool) -> bool:
+def moves(result: StudyTriaged, told: Priority | None, ordered: Priority = Priority.ROUTINE, *, lower: bool) -> bool:
     """Whether the priority itself changes with a result that :func:`is_told`."""
-    now = told or Priority.ROUTINE
-    return result.priority.rank < now.rank or (lower and result.priority.rank > now.rank)
+    return to_tell(result, told, ordered, lower=lower) is not (told or Priority.ROUTINE)
 
 
 def to_tell(result: StudyTriaged, told: Priority | None, ordered: Priority, *, lower: bool) -> Priority:

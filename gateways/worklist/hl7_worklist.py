@@ -1,7 +1,6 @@
 """A worklist that takes HL7 v2: its messages, sent one by one, and what their answers mean."""
 
 import contextlib
-from collections.abc import Iterator
 from typing import Literal
 
 from gateways.worklist import bearing
@@ -10,12 +9,14 @@ from gateways.worklist.charset import encode
 from gateways.worklist.fields import message, segment
 from gateways.worklist.header import TYPES, control_id, msh
 from gateways.worklist.mllp import Mllp
+from gateways.worklist.order import read_order
 from gateways.worklist.order_change import order_change
+from gateways.worklist.order_segments import told_priority
 from gateways.worklist.oru import oru
-from gateways.worklist.port import Update
+from gateways.worklist.port import Update, Updated
 from gateways.worklist.settings import Hl7Settings, MessageKind
 from schemas.events import Priority, StudyTriaged
-from schemas.failures import Refused, Unavailable
+from schemas.failures import Busy, Refused, Unavailable
 from schemas.identity import derived_id
 
 _UNABLE = {"UX", "UA"}
@@ -39,34 +40,45 @@ class Hl7Worklist:
 
     def wants(self, result: StudyTriaged, told: Priority | None, before: StudyTriaged | None = None) -> bool:
         """Whether a message would be sent. Pure."""
-        return any(True for _ in self._kinds(result, told, before))
+        return bool(self._kinds(result, told, before, Priority.ROUTINE))
 
-    def update(self, update: Update) -> str:
-        """Send the messages of the site; their control ids, with a space between.
+    def update(self, update: Update) -> Updated:
+        """Send the messages of the site.
 
-        A message that was refused does not hold up the next one: the priority may rise though the result found no
-        place. Raises :class:`schemas.failures.Unavailable` at the first that may succeed later, else
-        :class:`schemas.failures.Refused` for the first that was refused.
+        A message that was not taken does not hold up the next one: the priority may rise though the result found no
+        place. Where one may be taken later, all are to be sent again then.
         """
-        accepted, refused = [], None
-        for kind in self._kinds(update.result, update.told, update.before):
+        order = read_order(update.head)
+        accepted: dict[MessageKind, str] = {}
+        failures: dict[MessageKind, Busy | Refused] = {}
+        for kind in self._kinds(update.result, update.told, update.before, order.priority):
             try:
-                accepted.append(self._send(update, kind))
-            except Refused as error:
-                refused = refused or error
-        if refused:
-            raise refused
-        return " ".join(accepted)
+                accepted[kind] = self._send(update, kind)
+            except (Busy, Refused) as error:
+                failures[kind] = error
+        if not accepted:
+            return Updated(failure=_foremost(failures))
+        priority = told_priority(update, order, self._settings)
+        if failures.keys() - {"oru"} and not accepted.keys() - {"oru"}:
+            # The result is known there, the order stands as it stood.
+            priority = update.told or Priority.ROUTINE
+        return Updated(tuple(accepted.values()), priority, _foremost(failures))
+
+    def reach(self) -> None:
+        """Connect, with TLS where the site has it."""
+        self._connection.open()
 
     def close(self) -> None:
         """Close the connection; the next update opens another."""
         self._connection.close()
 
-    def _kinds(self, result: StudyTriaged, told: Priority | None, before: StudyTriaged | None) -> Iterator[MessageKind]:
+    def _kinds(
+        self, result: StudyTriaged, told: Priority | None, before: StudyTriaged | None, ordered: Priority
+    ) -> list[MessageKind]:
         if not bearing.is_told(result, told, before, unconfirmed=self._settings.unconfirmed == "send"):
-            return
-        moves = bearing.moves(result, told, lower=self._settings.lower)
-        yield from (kind for kind in self._settings.messages if kind == "oru" or moves)
+            return []
+        moves = bearing.moves(result, told, ordered, lower=self._settings.lower)
+        return [kind for kind in self._settings.messages if kind == "oru" or moves]
 
     def _send(self, update: Update, kind: MessageKind) -> str:
         identifier = control_id(update.result, kind, self._destination)
@@ -79,9 +91,11 @@ class Hl7Worklist:
         name = "^".join(TYPES[kind][:2])
         said = f"{name}: {answer.describe(repeat_text=self._settings.repeat_error_text)}"
         if answer.code[1] != "A":
-            meant = self._settings.ae_is if answer.code[1] == "E" else self._settings.ar_is
-            if meant == "retry" or answer.is_locked:
-                raise Unavailable(f"the worklist says try again to {said}")
+            again = f"the worklist says try again to {said}"
+            if answer.is_locked or (answer.code[1] == "E" and self._settings.ae_is == "retry"):
+                raise Busy(again)
+            if answer.code[1] == "R" and self._settings.ar_is == "retry":
+                raise Unavailable(again)
             raise Refused(f"the worklist refused {said}")
         if answer.order_control in _UNABLE:
             raise Refused(f"the worklist cannot change the order: {name}: ORC-1 {answer.order_control}")
@@ -110,3 +124,8 @@ class Hl7Worklist:
         identifier = derived_id(result.event_id, answer.control_id, self._destination).hex[:20].upper()
         header = msh(self._settings, ("ACK",), identifier, result.time, answered=False)
         return message([header, segment("MSA", {1: "CA", 2: answer.control_id})])
+
+
+def _foremost(failures: dict[MessageKind, Busy | Refused]) -> Busy | Refused | None:
+    """The first that may succeed later, else the first refusal."""
+    return min(failures.values(), key=lambda error: isinstance(error, Refused), default=None)

@@ -33,6 +33,10 @@ class Mllp:
         self._socket: socket.socket | None = None
         self._received = b""
 
+    def open(self) -> None:
+        """Connect where there is no connection yet. Raises :class:`schemas.failures.Unavailable`."""
+        self._open()
+
     def exchange(self, message: bytes) -> bytes:
         """Send a message and wait for what comes back.
 
@@ -119,8 +123,10 @@ class Mllp:
         pending = self._received
         while self._readable():
             try:
-                self._socket.settimeout(self._connect_timeout_s)
+                self._socket.settimeout(0)
                 more = self._socket.recv(4096)
+            except ssl.SSLWantReadError:  # what came is TLS's own, such as a session ticket
+                break
             except OSError:
                 return True
             if not more:

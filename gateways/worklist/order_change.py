@@ -33,7 +33,7 @@ def order_change(update: Update, settings: Hl7Settings, identifier: str, kind: L
 
 
 def _orc(update: Update, order: Order, settings: Hl7Settings, priority: Priority, kind: str) -> Any:
-    rises = update.told is None or update.result.priority.rank < update.told.rank
+    rises = update.told is None or priority.rank < update.told.rank
     reason: Value = ("AI", REASONS[settings.language][rises], settings.local_coding_system)
     return segment(
         "ORC",

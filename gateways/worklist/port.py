@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 from pydicom.dataset import Dataset
 
 from schemas.events import Priority, StudyTriaged
+from schemas.failures import Busy, Refused, Unreadable
 
 
 @dataclass(frozen=True)
@@ -16,9 +17,21 @@ class Update:
     head: Dataset = field(repr=False)
     """Of a stored image of the study. Identifiers live here and in the message: never in a log or an exception."""
     told: Priority | None
-    """What this worklist was last told for the study; None: nothing yet."""
+    """The priority that stands there since it was last told of the study; None: it was told nothing yet."""
     before: StudyTriaged | None = None
     """The result this worklist was last told, where it is still known: its findings can then be taken back by name."""
+
+
+@dataclass(frozen=True)
+class Updated:
+    """What a worklist made of an update."""
+
+    accepted: tuple[str, ...] = ()
+    """The control ids of the messages, or the UID of the workitem, that it took."""
+    priority: Priority | None = None
+    """The priority that stands there now; None: it has heard nothing of this result."""
+    failure: Busy | Refused | Unreadable | None = None
+    """Why it has not taken all of it."""
 
 
 class Worklist(Protocol):
@@ -32,12 +45,11 @@ class Worklist(Protocol):
     def wants(self, result: StudyTriaged, told: Priority | None, before: StudyTriaged | None = None) -> bool:
         """Whether the result has to be told to this worklist. Pure."""
 
-    def update(self, update: Update) -> str:
-        """Tell it; the message control ids or the workitem UID it accepted.
+    def update(self, update: Update) -> Updated:
+        """Tell it. Raises :class:`schemas.failures.Unavailable` where it is away. No text names a patient."""
 
-        Raises :class:`schemas.failures.Unavailable` where the same update may succeed later and
-        :class:`schemas.failures.Refused` where a person has to look. The text names no patient.
-        """
+    def reach(self) -> None:
+        """See whether it is there; nothing is told. Raises :class:`schemas.failures.PortFailure`."""
 
     def close(self) -> None:
         """Let go of the connection; the next update opens another."""

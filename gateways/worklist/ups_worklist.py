@@ -11,14 +11,17 @@ from pydicom.dataset import Dataset
 
 from gateways.worklist import bearing
 from gateways.worklist.dicomweb import DicomWeb
-from gateways.worklist.port import Update
+from gateways.worklist.order import read_order
+from gateways.worklist.port import Update, Updated
 from gateways.worklist.settings import UpsSettings
 from gateways.worklist.workitem import cancelled, changed, created, state, told_result, workitem_uid
 from schemas.events import Priority, StudyTriaged
-from schemas.failures import Refused, Unavailable
+from schemas.failures import Busy, Refused, Unavailable
 
 _MOST = 32
+_ACCEPTED = 202
 _ENDED = {"COMPLETED", "CANCELED"}
+_NO_WORKITEM = "2.25.0"
 
 
 class UpsWorklist:
@@ -35,41 +38,64 @@ class UpsWorklist:
         """Whether a workitem would be created, changed or cancelled. Pure."""
         return bearing.is_told(result, told, before, unconfirmed=self._settings.unconfirmed == "send")
 
-    def update(self, update: Update) -> str:
-        """Find the study's workitem as it stands, and do what is left to do; its UID.
+    def update(self, update: Update) -> Updated:
+        """Find the study's workitem as it stands, and do what is left to do.
 
         The server knows what became of a workitem, so nothing is remembered here. Sent again, the same update finds its
         own work and changes nothing.
         """
-        for number in range(_MOST):
-            uid = workitem_uid(update.result, self._destination, number)
-            workitem = self._retrieve(uid)
-            if isinstance(workitem, Dataset):
-                if state(workitem) not in _ENDED:
-                    self._change(update, uid, state(workitem))
-                    return uid
-                if told_result(workitem) == str(update.result.event_id) or not self._needs_another(update):
-                    return uid
-            elif workitem is None:
-                if bearing.raises(update.result):
-                    self._ask("POST", f"/workitems?workitem={uid}", created(update, self._settings, uid), {201})
-                return uid
-        raise Refused(f"the study has had {_MOST} workitems")
+        try:
+            return self._update(update)
+        except (Busy, Refused) as error:
+            return Updated(failure=error)
+
+    def reach(self) -> None:
+        """Ask for a workitem that nobody has."""
+        self._server.ask("GET", f"/workitems/{_NO_WORKITEM}", expected={200, 404, 410})
 
     def close(self) -> None:
         """Nothing to let go of: each request has its own connection."""
 
+    def _update(self, update: Update) -> Updated:
+        # Where nothing asks for the reading any more, the study is as urgent as any.
+        left = Updated() if bearing.raises(update.result) else Updated(priority=update.result.priority)
+        for number in range(_MOST):
+            uid = workitem_uid(update.result, self._destination, number)
+            workitem = self._retrieve(uid)
+            if isinstance(workitem, Dataset):
+                is_told = told_result(workitem) == str(update.result.event_id)
+                if state(workitem) not in _ENDED:
+                    return self._change(update, uid, state(workitem), is_told=is_told)
+                if is_told:
+                    return self._told(update, uid)
+                if not self._needs_another(update):
+                    return left
+            elif workitem is None:
+                if not bearing.raises(update.result):
+                    return left
+                self._ask("POST", f"/workitems?workitem={uid}", created(update, self._settings, uid), {201})
+                return self._told(update, uid)
+        raise Refused(f"the study has had {_MOST} workitems")
+
     def _needs_another(self, update: Update) -> bool:
         """The last workitem has ended: somebody has to look again only where the study became more urgent."""
-        return update.told is None or update.result.priority.rank < update.told.rank
+        said = bearing.said(update.told, update.before)
+        return said is None or update.result.priority.rank < said.rank
 
-    def _change(self, update: Update, uid: str, state: str) -> None:
+    def _change(self, update: Update, uid: str, state: str, *, is_told: bool) -> Updated:
         cancels = not bearing.raises(update.result) and self._settings.taken_back == "cancel" and self._settings.lower
         if cancels:
-            # Already in progress, or ended in between: who reads it decides.
-            self._ask("POST", f"/workitems/{uid}/cancelrequest", cancelled(self._settings), {202, 409})
-        elif state == "SCHEDULED":
-            self._ask("POST", f"/workitems/{uid}", changed(update, self._settings), {200})
+            # 409: already in progress, or ended in between: who reads it decides.
+            status = self._ask("POST", f"/workitems/{uid}/cancelrequest", cancelled(self._settings), {202, 409})
+            return Updated((uid,) if status == _ACCEPTED else (), update.result.priority)
+        if state != "SCHEDULED":
+            return self._told(update, uid) if is_told else Updated()
+        self._ask("POST", f"/workitems/{uid}", changed(update, self._settings), {200})
+        return self._told(update, uid)
+
+    def _told(self, update: Update, uid: str) -> Updated:
+        ordered = read_order(update.head).priority
+        return Updated((uid,), bearing.to_tell(update.result, update.told, ordered, lower=self._settings.lower))
 
     def _retrieve(self, uid: str) -> Dataset | Literal["gone"] | None:
         status, content = self._server.ask("GET", f"/workitems/{uid}", expected={200, 404, 410})
@@ -83,7 +109,8 @@ class UpsWorklist:
             raise Unavailable("the worklist's workitem has no Procedure Step State (0074,1000)")
         return workitem
 
-    def _ask(self, method: str, path: str, body: object, expected: set[int]) -> None:
+    def _ask(self, method: str, path: str, body: object, expected: set[int]) -> int:
         status, _ = self._server.ask(method, path, [body], expected=expected | {409, 410})
         if status not in expected:
-            raise Unavailable("the workitem changed while we looked at it; it is looked at again")
+            raise Busy("the workitem changed while we looked at it; it is looked at again")
+        return status

@@ -19,21 +19,25 @@ _SHOWN = (*OPEN, State.REJECTED)
 @click.command()
 @click.option("--site", help="Only what is owed to this site.")
 @click.option("--retry", is_flag=True, help="Try again what was rejected, first; the PACS writer takes it up at once.")
+@click.option("--dismiss", metavar="STUDY_UID", help="What is held or rejected of this study is not to be written.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-def command(site: str | None, retry: bool, as_json: bool) -> None:
+def command(site: str | None, retry: bool, dismiss: str | None, as_json: bool) -> None:
     """Show the results that are waiting, held or rejected, newest first, and why.
 
     *waiting*: nothing was sent. *sending*: some of it may be there. *stored*: accepted, the proof is to come. *held*:
     the study in the PACS has another patient, or is not there; looked at again every few minutes, and never written as
-    it is. *rejected*: the far side said no; once the cause is mended, try again with --retry.
+    it is. *rejected*: the far side said no; once the cause is mended, try again with --retry. What is not to be written
+    any more is put aside with --dismiss.
     """
     settings = load()
     if site is not None and site not in settings.sites:
         raise UserError(f"there is no site {site!r}: choose one of {', '.join(settings.sites)}")
     ledger = _ledger(settings)
     try:
+        names = [name for name in ledger.destinations() if _of(site, name)]
+        if dismiss is not None:
+            click.echo(f"{ledger.dismiss(dismiss, names, time.time())} results are put aside")
         if retry:
-            names = [name for name in ledger.destinations() if _of(site, name)]
             click.echo(f"{ledger.retry(names, time.time())} rejected results are tried again")
         owed = [one for one in ledger.in_states(_SHOWN) if _of(site, one.destination)]
     except sqlite3.Error as error:

@@ -204,11 +204,14 @@ def test_a_hundred_results_are_written_while_everything_is_killed_in_turn(tmp_pa
     try:
         archive.start()
         sites = cycle(("suwon", "anseong", "icheon"))
-        studies = [
-            small_study(archive.store, f"kill {number}", next(sites), slices=4, size=32) for number in range(100)
-        ]
+        studies = [small_study(archive.store, f"kill {number}", next(sites), slices=4, size=32) for number in range(80)]
         archive.images(studies)
-        results = [study.result() for study in studies]
+        results = []
+        for number, study in enumerate(studies):
+            results.append(study.result())
+            if number % 4 == 3:
+                results.append(studies[number - 3].result(2))
+        newest = {result.study_uid: result for result in results}
         parts = cycle((archive.writer, archive.orthanc, archive.kafka))
         for begin in range(0, 100, 10):
             archive.start(archive.kafka)
@@ -222,14 +225,18 @@ def test_a_hundred_results_are_written_while_everything_is_killed_in_turn(tmp_pa
             assert archive.open() == 0
             said = archive.said(ResultArchived)
             for result in results:
-                one = only(archived(said, result))
-                assert one.transaction_uid is not None
+                found = archived(said, result)
+                # The first revision need not be written where the second came before it was begun.
+                assert len(found) == 1 or (not found and newest[result.study_uid] != result), result
+                assert all(one.transaction_uid is not None for one in found)
 
         wait_until(check, seconds=SECONDS, every_s=1.0)
         for study in studies:
             there = archive.pacs.study(study.uid)
-            assert [len(there.by_kind[kind]) for kind in WRITTEN] == [1, 1, 1], study.uid
-            assert not there.by_kind[ObjectKind.REJECTION]
+            assert [len(there.current(kind)) for kind in WRITTEN] == [1, 1, 1], study.uid
+            if newest[study.uid].revision == 1:
+                assert [len(there.by_kind[kind]) for kind in WRITTEN] == [1, 1, 1], study.uid
+                assert not there.by_kind[ObjectKind.REJECTION]
         assert not archive.said(ResultRejected)
         assert not archive.outgoing()
     finally:

@@ -15,6 +15,7 @@ from pynetdicom.sop_class import (
     StorageCommitmentPushModel,
     StorageCommitmentPushModelInstance,
     StudyRootQueryRetrieveInformationModelFind,
+    Verification,
 )
 
 from gateways.dicom.association import Address
@@ -23,17 +24,18 @@ STORAGE = (SecondaryCaptureImageStorage, Comprehensive3DSRStorage)
 STUDY_ROOT, PATIENT_ROOT = StudyRootQueryRetrieveInformationModelFind, PatientRootQueryRetrieveInformationModelFind
 COMMITMENT = StorageCommitmentPushModel
 BOTH = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
-Committing = Callable[["OddPacs", Any, Dataset], int]
+Committing = Callable[["OddPacs", Any, Dataset], int | Dataset]
 
 
 class OddPacs:
     """Its oddities are set before it is called. ``arrived`` holds what it was sent: transfer syntax and data set."""
 
     def __init__(self, classes: Mapping[str, Sequence[str]] | None = None) -> None:
-        self.classes = classes or dict.fromkeys((*STORAGE, STUDY_ROOT, PATIENT_ROOT, COMMITMENT), BOTH)
+        self.classes = classes or dict.fromkeys((*STORAGE, STUDY_ROOT, PATIENT_ROOT, COMMITMENT, Verification), BOTH)
         self.statuses: Iterator[int | Dataset | None] = iter(())
         """Of the next C-STOREs; success when they are used up. None: aborts instead of answering."""
-        self.matches: Iterable[tuple[int, Dataset | None]] = ()
+        self.matches: Iterable[tuple[int | Dataset, Dataset | None]] = ()
+        self.echo: int | Dataset = 0x0000
         self.commit: Committing = lambda pacs, event, request: 0x0000
         self.arrived: list[tuple[str, bytes]] = []
         self.associations: list[Any] = []
@@ -56,6 +58,7 @@ class OddPacs:
             (evt.EVT_REQUESTED, self._requested),
             (evt.EVT_ESTABLISHED, lambda event: self.associations.append(event.assoc)),
             (evt.EVT_DATA_SENT, lambda event: self.sent.append(event.data)),
+            (evt.EVT_C_ECHO, lambda _: self.echo),
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_C_FIND, self._find),
             (evt.EVT_N_ACTION, self._action),
@@ -110,11 +113,11 @@ class OddPacs:
         self.arrived.append((str(event.context.transfer_syntax), event.request.DataSet.getvalue()))
         return status
 
-    def _find(self, event: Any) -> Iterator[tuple[int, Dataset | None]]:
+    def _find(self, event: Any) -> Iterator[tuple[int | Dataset, Dataset | None]]:
         self.identifiers.append(event.identifier)
         yield from self.matches
 
-    def _action(self, event: Any) -> tuple[int, None]:
+    def _action(self, event: Any) -> tuple[int | Dataset, None]:
         return self.commit(self, event, event.action_information), None
 
 

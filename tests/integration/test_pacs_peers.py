@@ -2,11 +2,13 @@
 
 import subprocess
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from queue import Queue
 from socket import create_connection
 from ssl import CERT_REQUIRED, PROTOCOL_TLS_CLIENT, PROTOCOL_TLS_SERVER, SSLContext
 from struct import unpack_from
+from threading import Thread
 
 import psutil
 import pytest
@@ -24,7 +26,7 @@ from gateways.pacs.dimse import Dimse
 from gateways.pacs.listener import CommitmentListener
 from gateways.pacs.peer import Commitment, Instance, Pacs
 from gateways.tls import TlsSettings
-from schemas.failures import Refused, Unavailable, Unreadable
+from schemas.failures import PortFailure, Refused, Unavailable, Unreadable
 from tests.integration import odd_pacs
 from tests.integration.certificates import Authority, Certificate
 from tests.integration.odd_pacs import OddPacs
@@ -32,6 +34,7 @@ from tests.integration.result_objects import KOREAN, a_result, an_object
 from tests.stack import Orthanc, free_port, wait_until
 
 pytestmark = pytest.mark.integration
+QUOTED = "PHANTOM^KIM 1999"
 
 
 class Reports:
@@ -40,7 +43,7 @@ class Reports:
     def __init__(self) -> None:
         self.heard: Queue[Commitment] = Queue()
         self.failing = False
-        self.listener = CommitmentListener("127.0.0.1", 0, "SINSOK", self._record)
+        self.listener = CommitmentListener("127.0.0.1", 0, {"SINSOK", "SUWON_AI "}, self._record)
 
     def _record(self, commitment: Commitment) -> None:
         if self.failing:
@@ -241,8 +244,64 @@ def test_the_answer_to_each_object_is_told(tmp_path: Path) -> None:
     assert [answer.status for answer in answers] == ["0xA700", "0x0000", "0xA900", "0xB000", "0xC123", "0x0110"]
     assert [answer.accepted for answer in answers] == [False, True, False, True, False, False]
     assert [answer.passing for answer in answers] == [True, False, False, False, False, True]
-    assert answers[2].comment == "Data Set Does Not Match SOP Class: no frame of reference"
+    assert answers[2].comment == "Data Set Does Not Match SOP Class"
     assert len(odd.associations) == 1
+
+
+def quoting(status: int) -> Dataset:
+    return comment(status, f"no\tplace for {QUOTED}")
+
+
+@pytest.mark.parametrize("repeat", [False, True])
+def test_a_name_that_a_pacs_quotes_is_repeated_only_where_the_site_wants_it(tmp_path: Path, repeat: bool) -> None:
+    odd = OddPacs()
+    odd.statuses = iter([quoting(0xA900), quoting(0xB000), quoting(0xA700)])
+    odd.commit = lambda pacs, event, request: quoting(0x0213)
+    instances = [an_object(tmp_path, "1.2.3") for _ in range(3)]
+    with odd.running():
+        pacs = Dimse(odd.address, repeat_error_text=repeat)
+        said = [f"{answer.status} {answer.comment}" for answer in pacs.store("1.2.3", instances)]
+        for status in (0xA700, 0xA900):
+            odd.matches = [(quoting(status), None)]
+            for ask in (pacs.patient_of, lambda uid: pacs.holds(uid, instances)):
+                with pytest.raises(PortFailure) as raised:
+                    ask("1.2.3")
+                said.append(str(raised.value))
+        with pytest.raises(Unavailable, match="0x0213") as raised:
+            pacs.request_commitment("1.2.1", instances)
+        said.append(str(raised.value))
+        odd.commit = lambda pacs, event, request: quoting(0x0119)
+        with pytest.raises(Refused, match="0x0119") as raised:
+            pacs.request_commitment("1.2.1", instances)
+        said.append(str(raised.value))
+        odd.echo = quoting(0xA700)
+        with pytest.raises(Refused, match="0xA700") as raised:
+            pacs.reach()
+        said.append(str(raised.value))
+        pacs.close()
+    assert len(said) == 10
+    assert [f"no place for {QUOTED}" in words for words in said] == [repeat] * 10
+
+
+def test_what_a_pacs_has_already_was_sent_before_a_crash(tmp_path: Path) -> None:
+    odd = OddPacs()
+    odd.statuses = iter([0x0000, 0x0111])
+    with odd.running():
+        pacs = Dimse(odd.address)
+        answers = pacs.store("1.2.3", a_result(tmp_path, "1.2.3"))
+        pacs.close()
+    assert [(answer.status, answer.accepted) for answer in answers] == [("0x0000", True), ("0x0111", True)]
+
+
+def test_a_pacs_is_reached_under_the_ae_titles_of_the_site() -> None:
+    odd = OddPacs()
+    with odd.running():
+        Dimse(odd.address).reach()
+        with pytest.raises(Unavailable, match="Called AE title not recognised"):
+            Dimse(Address("127.0.0.1", odd.port, "NOBODY", "SINSOK")).reach()
+    assert [assoc.requestor.ae_title for assoc in odd.associations] == ["SINSOK"]
+    with pytest.raises(Unavailable, match="nothing answers at"):
+        Dimse(odd.address).reach()
 
 
 def test_a_pacs_that_takes_only_implicit_vr_gets_it(tmp_path: Path) -> None:
@@ -521,13 +580,23 @@ def test_a_report_without_a_transaction_is_no_report(reports: Reports) -> None:
     assert reports.heard.empty()
 
 
-def test_the_listener_answers_c_echo_under_its_own_ae_title_only(reports: Reports) -> None:
+def test_the_listener_answers_under_every_ae_title_that_asks_and_under_no_other(reports: Reports) -> None:
     ae = AE("PACS")
     ae.add_requested_context(Verification)
-    assoc = ae.associate("127.0.0.1", reports.listener.port, ae_title="SINSOK")
-    assert assoc.send_c_echo().Status == 0x0000
-    assoc.release()
-    assert ae.associate("127.0.0.1", reports.listener.port, ae_title="OTHER").is_rejected
+    for ours in ("SINSOK", "SUWON_AI"):
+        assoc = ae.associate("127.0.0.1", reports.listener.port, ae_title=ours)
+        assert assoc.send_c_echo().Status == 0x0000
+        assoc.release()
+    rejected = ae.associate("127.0.0.1", reports.listener.port, ae_title="OTHER")
+    assert rejected.is_rejected
+    assert rejected.acceptor.primitive.diagnostic == 7
+
+
+def test_a_report_comes_to_the_ae_title_that_asked(reports: Reports, tmp_path: Path) -> None:
+    odd = OddPacs()
+    odd.report_anew(reports.listener.port, odd_pacs.report_of(a_request(tmp_path, "1.2.79")), called="SUWON_AI")
+    assert odd.answers == [0x0000]
+    assert reports.next().transaction_uid == "1.2.79"
 
 
 # --- TLS -----------------------------------------------------------------------------------------------------------
@@ -607,6 +676,38 @@ def test_the_name_in_the_certificate_may_be_told(authority: Authority, ours: Tls
         pacs.close()
 
 
+def test_a_certificate_of_ours_is_shown_over_dicomweb_too(
+    authority: Authority, ours: TlsSettings, tmp_path: Path
+) -> None:
+    class Nothing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"[]")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Nothing)
+    server.socket = server_context(authority.signs("web"), authority).wrap_socket(server.socket, server_side=True)
+    thread = Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    url = f"https://127.0.0.1:{server.server_address[1]}/dicom-web"
+    try:
+        known = Dicomweb(url, tls=ours, timeout_s=5)
+        known.reach()
+        known.close()
+        for stranger in (TlsSettings(ca=ours.ca), ours.model_copy(update={"key": tmp_path / "none"})):
+            nobody = Dicomweb(url, tls=stranger, timeout_s=5)
+            with pytest.raises(Unavailable):
+                nobody.reach()
+            nobody.close()
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
 def test_a_pacs_that_speaks_no_tls_is_unavailable(ours: TlsSettings) -> None:
     with OddPacs().running() as odd, pytest.raises(Unavailable, match="no TLS with 127"):
         Dimse(odd.address, tls=ours, timeout_s=1).patient_of("1.2.3")
@@ -614,7 +715,7 @@ def test_a_pacs_that_speaks_no_tls_is_unavailable(ours: TlsSettings) -> None:
 
 def test_the_listener_wants_a_certificate_of_the_pacs(authority: Authority, ours: TlsSettings, tmp_path: Path) -> None:
     heard: list[Commitment] = []
-    listener = CommitmentListener("127.0.0.1", 0, "SINSOK", heard.append, tls=ours, timeout_s=5)
+    listener = CommitmentListener("127.0.0.1", 0, ["SINSOK"], heard.append, tls=ours, timeout_s=5)
     listener.start()
     try:
         silent = create_connection(("127.0.0.1", listener.port))

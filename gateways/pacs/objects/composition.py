@@ -35,7 +35,12 @@ def objects_of(
     Raises :class:`schemas.failures.Unavailable` where the store is away and :class:`schemas.failures.Unreadable` where
     the result can never be written.
     """
-    revision = Revision(result, earlier, choice, store)
+    return composed(Revision(result, earlier, choice, store))
+
+
+def composed(revision: Revision) -> tuple[ResultObject, ...]:
+    """The same, where what is read for the objects is of use to the caller too."""
+    result, choice = revision.result, revision.choice
     made: list[Written | None] = []
     segments: dict[str, Segments] = {}
     if ObjectKind.SEGMENTATION in choice.kinds:

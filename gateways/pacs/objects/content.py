@@ -23,6 +23,7 @@ def _observer(uid: str, site: str) -> list[Dataset]:
     return context
 
 
+@lru_cache(maxsize=256)
 def text(name: hd.sr.CodedConcept, value: str) -> Dataset:
     """A TEXT item of a container."""
     return hd.sr.TextContentItem(name, value, relationship_type=hd.sr.RelationshipTypeValues.CONTAINS)

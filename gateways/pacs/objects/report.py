@@ -11,12 +11,13 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import Comprehensive3DSRStorage
 
+from gateways.delivery.weight import takes_back
 from gateways.pacs.objects import concepts
 from gateways.pacs.objects.content import device_observer, text
 from gateways.pacs.objects.findings import Group, finding_group, midline_group
 from gateways.pacs.objects.revision import Revision, Written, evidence
 from gateways.pacs.objects.segmentation import Segments
-from gateways.pacs.objects.succession import IMAGES, takes_back
+from gateways.pacs.objects.succession import IMAGES
 from gateways.pacs.objects.words import ENGLISH
 from schemas.deliveries import ObjectKind
 from schemas.events import Outcome

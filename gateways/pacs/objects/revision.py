@@ -14,7 +14,6 @@ from pydicom.dataset import Dataset
 from pydicom.filebase import DicomFileLike
 from pydicom.filewriter import write_data_element
 from pydicom.sequence import Sequence as Items
-from pydicom.tag import BaseTag
 
 from gateways.dicom.file_meta import EXPLICIT_LITTLE, FileMeta, file_head
 from gateways.imaging.volume import SliceName
@@ -31,7 +30,9 @@ from schemas.failures import Unreadable
 
 MAKER: Final = "sinsok"
 _VERSION: Final = version("sinsok")
-_PLAIN: Final = frozenset({"CS", "LO", "SH", "UI"})
+_SHORT_TEXT: Final = frozenset({"CS", "DA", "LO", "LT", "SH", "ST", "TM", "UI"})
+_SHORT_RAW: Final = _SHORT_TEXT | {"PN"}
+_PADDING: Final = " \0"
 _ITEM: Final = b"\xfe\xff\x00\xe0"
 """Tag of an item (PS3.5, 7.5)."""
 _DESCRIPTION: Final = {
@@ -191,39 +192,43 @@ def _encoded(ds: Dataset, encoding: str | list[str], items: dict[int, bytes]) ->
     ``items`` are those of this file written so far, by identity: groups share codes and references.
     """
     parts: list[bytes] = []
-    for tag in sorted(ds.keys()):
-        element = ds.get_item(tag)
-        if element.VR == "OB" and isinstance(element.value, bytes) and len(element.value) % 2 == 0:
+    # As plain numbers: pydicom compares tags, and takes elements out one by one, slowly.
+    for tag, element in sorted((int(tag), element) for tag, element in ds.items()):
+        vr, value = element.VR, element.value
+        if vr == "SQ" and not element.is_raw:
+            contents: list[bytes] = []
+            for item in value:
+                if id(item) not in items:
+                    items[id(item)] = b"".join(_encoded(item, encoding, items))
+                content = items[id(item)]
+                contents += (_ITEM, struct.pack("<L", len(content)), content)
+            parts += (_long_head(tag, b"SQ", sum(len(one) for one in contents)), *contents)
+        elif vr == "OB" and isinstance(value, bytes) and len(value) % 2 == 0:
             # Pixels: the largest part by far, not to be copied.
-            parts += (_long_head(tag, b"OB", len(element.value)), element.value)
-            continue
-        if element.VR != "SQ" or element.is_raw:
-            parts.append(_plain(element) or _any(element, encoding))
-            continue
-        contents: list[bytes] = []
-        for item in element.value:
-            if id(item) not in items:
-                items[id(item)] = b"".join(_encoded(item, encoding, items))
-            content = items[id(item)]
-            contents += (_ITEM, struct.pack("<L", len(content)), content)
-        parts += (_long_head(tag, b"SQ", sum(len(one) for one in contents)), *contents)
+            parts += (_long_head(tag, b"OB", len(value)), value)
+        else:
+            parts.append(_plain(tag, vr, value) or _any(element, encoding))
     return parts
 
 
-def _long_head(tag: BaseTag, vr: bytes, length: int) -> bytes:
-    """What comes before a value that may be long (PS3.5, 7.1.2)."""
-    return struct.pack("<HH2sHL", tag.group, tag.element, vr, 0, length)
-
-
-def _plain(element: DataElement | RawDataElement) -> bytes | None:
-    """An element of short ASCII text, nearly all of a report; None for any other, which pydicom writes, and slowly."""
-    value = element.value
-    if element.VR not in _PLAIN or not isinstance(value, str) or not value.isascii():
+def _plain(tag: int, vr: str, value: object) -> bytes | None:
+    """Undecoded or ASCII text and whole numbers, nearly all there is; None for the rest: pydicom writes it, slowly."""
+    if isinstance(value, str) and value.isascii() and (vr in _SHORT_TEXT or vr == "UT"):
+        content = f"{value}{_PADDING[vr == 'UI'] * (len(value) % 2)}".encode("ascii")
+        if vr == "UT":
+            return _long_head(tag, b"UT", len(content)) + content
+    elif isinstance(value, bytes) and vr in _SHORT_RAW:
+        content = value
+    elif isinstance(value, int) and vr == "US":
+        content = struct.pack("<H", value)
+    else:
         return None
-    padding = ("\0" if element.VR == "UI" else " ") * (len(value) % 2)
-    content = f"{value}{padding}".encode("ascii")
-    tag = element.tag
-    return struct.pack("<HH2sH", tag.group, tag.element, element.VR.encode(), len(content)) + content
+    return struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr.encode(), len(content)) + content
+
+
+def _long_head(tag: int, vr: bytes, length: int) -> bytes:
+    """What comes before a value that may be long (PS3.5, 7.1.2)."""
+    return struct.pack("<HH2sHL", tag >> 16, tag & 0xFFFF, vr, 0, length)
 
 
 def _any(element: DataElement | RawDataElement, encoding: str | list[str]) -> bytes:

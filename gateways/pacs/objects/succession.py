@@ -3,15 +3,11 @@
 from collections.abc import Iterable
 from typing import Final
 
+from gateways.delivery.weight import takes_back
 from schemas.deliveries import ObjectKind, WrittenObject
-from schemas.events import Outcome, StudyTriaged
+from schemas.events import StudyTriaged
 
 IMAGES: Final = frozenset({ObjectKind.SEGMENTATION, ObjectKind.KEY_IMAGE})
-
-
-def takes_back(result: StudyTriaged) -> bool:
-    """Whether earlier findings are withdrawn: a model had the last word on the whole study, and saw nothing."""
-    return result.outcome is Outcome.NO_FINDINGS and result.final and not result.unconfirmed
 
 
 def left_standing(result: StudyTriaged, earlier: Iterable[WrittenObject]) -> tuple[WrittenObject, ...]:
@@ -23,3 +19,17 @@ def left_standing(result: StudyTriaged, earlier: Iterable[WrittenObject]) -> tup
     if result.findings or takes_back(result):
         return ()
     return tuple(one for one in earlier if one.kind in IMAGES)
+
+
+def still_in_use(earlier: Iterable[WrittenObject], accepted: Iterable[WrittenObject]) -> tuple[WrittenObject, ...]:
+    """Which of the earlier objects nothing has replaced, where a PACS accepted only some of the objects that do.
+
+    A report is replaced by the report that names it, a segmentation or key image by the note that rejects it.
+    """
+    kinds = {one.kind for one in accepted}
+    return tuple(
+        one
+        for one in earlier
+        if (ObjectKind.REJECTION if one.kind in IMAGES else ObjectKind.REPORT) not in kinds
+        and one.kind is not ObjectKind.REJECTION
+    )

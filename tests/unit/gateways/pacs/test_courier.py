@@ -1,9 +1,11 @@
 """One result after the other into a PACS that behaves, refuses, forgets, is away, or has another patient."""
 
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -21,9 +23,10 @@ from schemas.deliveries import (
     ResultArchived,
     ResultHeld,
     ResultRejected,
+    WrittenObject,
 )
 from schemas.envelope import decode
-from schemas.events import StudyTriaged
+from schemas.events import Outcome, StudyTriaged
 from schemas.failures import Refused, Unavailable
 from tests.results import ReadStudy, small_study
 
@@ -146,6 +149,10 @@ class Hospital:
     def states(self) -> list[State]:
         rows = self.ledger._rows("SELECT state FROM delivery ORDER BY id")
         return [State(row[0]) for row in rows]
+
+    def outgoing_objects(self) -> tuple[WrittenObject, ...]:
+        (delivery,) = self.ledger.in_states((State.SENDING,))
+        return delivery.objects
 
     def files(self) -> list[Path]:
         return list(self.outgoing.root.iterdir())
@@ -375,7 +382,7 @@ def test_a_result_without_images_is_rejected_in_words_and_the_next_goes(hospital
     assert hospital.states() == [State.REJECTED, State.HELD]
     said = hospital.said()[0]
     assert isinstance(said, ResultRejected)
-    assert said.reason == "the result names no images: patient and study are not known"
+    assert said.reason == "the series of a finding has no manifest: its images are not known"
 
 
 def test_nothing_is_written_of_what_the_site_does_not_want(hospital: Hospital) -> None:
@@ -414,3 +421,148 @@ def test_a_pacs_that_is_away_loses_nothing(hospital: Hospital) -> None:
     hospital.pacs.away = ""
     hospital.work(later_s=1e12)
     assert hospital.states() == [State.DONE]
+
+
+def failed(result: StudyTriaged) -> StudyTriaged:
+    """The next revision, of which no model gave an answer."""
+    return result.model_copy(
+        update={"outcome": Outcome.FAILED, "findings": (), "event_id": uuid4(), "revision": result.revision + 1}
+    )
+
+
+def test_a_failure_takes_the_place_of_no_finding_that_waits(hospital: Hospital) -> None:
+    found = hospital.study.result(1)
+    hospital.owe(found, failed(found))
+    hospital.work()
+    assert hospital.states() == [State.DONE, State.DONE]
+    assert [event.revision for event in hospital.said() if isinstance(event, ResultArchived)] == [1, 2]
+
+
+def test_an_unconfirmed_result_takes_the_place_of_no_confirmed_one(tmp_path: Path) -> None:
+    hospital = Hospital(tmp_path, unconfirmed="never")
+    hospital.owe(hospital.study.result(1), hospital.study.result(2, unconfirmed=True))
+    hospital.work()
+    assert hospital.states() == [State.DONE, State.NOTHING]
+    hospital.ledger.close()
+
+
+def test_a_second_reading_without_findings_takes_the_place_of_the_first_that_waits(hospital: Hospital) -> None:
+    first, second = hospital.study.result(1, unconfirmed=True), hospital.study.result(1, bleed=False)
+    hospital.owe(first, second.model_copy(update={"final": False}))
+    hospital.work()
+    assert hospital.states() == [State.SUPERSEDED, State.NOTHING]
+
+
+def test_a_pacs_that_files_late_is_asked_again_before_anything_is_sent_again(hospital: Hospital) -> None:
+    late = [True, True, True]
+
+    def files_late(transaction_uid: str, instances: Sequence[Instance]) -> Commitment:
+        if late:
+            late.pop()
+            return Commitment(transaction_uid, frozenset(), {one.sop_instance_uid: "no such" for one in instances})
+        return hospital.pacs._all(transaction_uid, instances)
+
+    hospital.pacs.commits = files_late
+    hospital.owe(hospital.study.result())
+    hospital.work()
+    assert hospital.states() == [State.DONE]
+    assert len(hospital.pacs.sent) == 3
+    assert len(set(hospital.pacs.asked)) == 4
+
+
+def test_what_stays_of_a_result_that_was_never_proven_is_replaced_by_the_next(hospital: Hospital) -> None:
+    hospital.pacs.commits = lambda transaction_uid, instances: Commitment(
+        transaction_uid, frozenset(), {instances[0].sop_instance_uid: "no such object instance"}
+    )
+    hospital.owe(hospital.study.result(1))
+    hospital.work()
+    assert hospital.states() == [State.REJECTED]
+    there = set(hospital.pacs.has)
+    hospital.pacs.commits = hospital.pacs._all
+    hospital.owe(hospital.study.result(2))
+    hospital.work()
+    (job,) = [job for job in hospital.makers.jobs if job.result.revision == 2]
+    assert {one.sop_instance_uid for one in job.earlier} == there
+    assert hospital.states() == [State.SUPERSEDED, State.DONE], "nobody has to look at the first any more"
+
+
+def test_what_a_refused_result_did_not_replace_is_replaced_by_the_next(hospital: Hospital) -> None:
+    hospital.owe(hospital.study.result(1))
+    hospital.work()
+    first = {one.kind: one.sop_instance_uid for one in archived_objects(hospital)}
+    hospital.pacs.answer = lambda one: accepted(one) if "88.34" in one.sop_class_uid else refused(one)
+    hospital.owe(hospital.study.result(2))
+    hospital.work()
+    hospital.pacs.answer = accepted
+    hospital.owe(hospital.study.result(3))
+    hospital.work()
+    (job,) = [job for job in hospital.makers.jobs if job.result.revision == 3]
+    earlier = {one.sop_instance_uid for one in job.earlier}
+    assert first[ObjectKind.REPORT] not in earlier
+    assert {first[ObjectKind.SEGMENTATION], first[ObjectKind.KEY_IMAGE]} < earlier
+
+
+def test_what_an_earlier_try_left_is_replaced_by_the_next_try(hospital: Hospital) -> None:
+    hospital.pacs.answer = lambda one: refused(one) if "66.4" in one.sop_class_uid else accepted(one)
+    hospital.owe(hospital.study.result(1))
+    hospital.work()
+    left = set(hospital.pacs.has)
+    assert left
+    hospital.pacs.answer = accepted
+    assert hospital.ledger.retry([NAME], 0.0) == 1
+    hospital.work()
+    assert {one.sop_instance_uid for one in hospital.makers.jobs[-1].earlier} == left
+    assert hospital.states() == [State.DONE]
+    archived = hospital.said()[-1]
+    assert isinstance(archived, ResultArchived)
+    assert archived.replaces is None
+
+
+def test_an_object_over_which_the_pacs_fails_holds_up_no_other_study_and_is_rejected_at_last(
+    hospital: Hospital,
+) -> None:
+    other = small_study(hospital.store, "other", slices=4, size=32)
+    hospital.pacs.answer = lambda one: refused(one, "0x0110", passing=True)
+    hospital.owe(hospital.study.result())
+    hospital.courier.work(0.0)
+    assert hospital.states() == [State.SENDING]
+    assert hospital.courier.breaker.closed
+    failing = {one.sop_instance_uid for one in hospital.outgoing_objects()}
+    hospital.pacs.answer = lambda one: (
+        refused(one, "0x0110", passing=True) if one.sop_instance_uid in failing else accepted(one)
+    )
+    hospital.pacs.patient = None
+    hospital.courier._settings = hospital.courier._settings.model_copy(update={"absent_study": "write"})
+    hospital.owe(other.result())
+    hospital.work()
+    assert hospital.states() == [State.REJECTED, State.DONE]
+
+
+def test_a_fault_of_the_ledger_rejects_nothing(hospital: Hospital, monkeypatch: pytest.MonkeyPatch) -> None:
+    hospital.owe(hospital.study.result())
+
+    def locked(*_: object) -> None:
+        raise sqlite3.OperationalError("database is locked")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(hospital.ledger, "stored", locked)
+        with pytest.raises(sqlite3.OperationalError):
+            hospital.courier.work(0.0)
+    hospital.work()
+    assert hospital.states() == [State.DONE]
+
+
+def test_what_a_person_puts_aside_is_not_written(hospital: Hospital) -> None:
+    hospital.pacs.patient = StudyPatient("PHANTOM-OTHER", None, "OTHER^PHANTOM", None, None)
+    hospital.owe(hospital.study.result())
+    hospital.courier.work(0.0)
+    assert hospital.ledger.dismiss(hospital.study.uid, [NAME], 1.0) == 1
+    hospital.work()
+    assert hospital.states() == [State.DISMISSED]
+    assert hospital.pacs.sent == []
+
+
+def archived_objects(hospital: Hospital) -> tuple[WrittenObject, ...]:
+    said = hospital.said()[-1]
+    assert isinstance(said, ResultArchived)
+    return said.objects

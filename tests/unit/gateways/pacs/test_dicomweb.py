@@ -13,7 +13,7 @@ import pytest
 
 from gateways.pacs.dicomweb import Dicomweb
 from gateways.pacs.peer import Instance
-from schemas.failures import Refused, Unavailable, Unreadable
+from schemas.failures import PortFailure, Refused, Unavailable, Unreadable
 
 SC, SR = "1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.88.34"
 Reply = tuple[int, dict[str, str], bytes]
@@ -26,6 +26,8 @@ class Web:
         self.replies: dict[str, list[Reply]] = {}
         self.asked: list[tuple[str, str, dict[str, str], bytes]] = []
         self.url = ""
+        self.phrase: str | None = None
+        """The reason phrase of every answer; the usual one where there is none."""
 
     def on(self, method: str, status: int, answer: Any = b"", **headers: str) -> "Web":
         content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
@@ -38,7 +40,7 @@ class Web:
 
 
 @contextmanager
-def running(web: Web) -> Iterator[Dicomweb]:
+def running(web: Web, **settings: Any) -> Iterator[Dicomweb]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -46,7 +48,7 @@ def running(web: Web) -> Iterator[Dicomweb]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             web.asked.append((self.command, self.path, dict(self.headers), body))
             status, headers, content = web.next(self.command)
-            self.send_response(status)
+            self.send_response(status, web.phrase)
             for name, value in {**headers, "Content-Length": str(len(content))}.items():
                 self.send_header(name, value)
             self.end_headers()
@@ -62,7 +64,7 @@ def running(web: Web) -> Iterator[Dicomweb]:
     thread = Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     web.url = f"http://127.0.0.1:{server.server_address[1]}/dicom-web"
-    pacs = Dicomweb(web.url + "/", timeout_s=5, credentials=("sinsok", "secret"))
+    pacs = Dicomweb(web.url + "/", timeout_s=5, credentials=("sinsok", "secret"), **settings)
     try:
         yield pacs
     finally:
@@ -115,7 +117,8 @@ def test_a_partial_success_is_told_for_each_object(status: int, instances: list[
 
 
 @pytest.mark.parametrize(
-    ("reason", "passing", "status"), [(0xA700, True, "0xA700"), (0xC122, False, "0xC122"), (None, False, "HTTP 409")]
+    ("reason", "passing", "status"),
+    [(0xA700, True, "0xA700"), (0xC122, False, "0xC122"), (None, False, "HTTP 409")],
 )
 def test_an_object_may_fail_for_a_reason_of_the_moment(
     reason: int | None, passing: bool, status: str, instances: list[Instance]
@@ -125,6 +128,13 @@ def test_an_object_may_fail_for_a_reason_of_the_moment(
         failed, unmentioned = pacs.store("1.2.3", instances)
     assert (failed.accepted, failed.passing, failed.status) == (False, passing, status)
     assert (unmentioned.accepted, unmentioned.status) == (False, "HTTP 409")
+
+
+def test_an_object_that_it_has_already_was_sent_before_a_crash(instances: list[Instance]) -> None:
+    answer = module([referenced("1.2.1")], [referenced("1.2.2", "00081197", 0x0111)])
+    with running(Web().on("POST", 409, answer)) as pacs:
+        stored, there = pacs.store("1.2.3", instances)
+    assert (stored.accepted, there.accepted, there.status) == (True, True, "0x0111")
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b"[]", b'{"00081199": 7, "00081198": {"Value": [1, {}]}}'])
@@ -216,6 +226,35 @@ def test_a_search_that_fails_is_not_taken_for_one_that_finds_nothing(
             pacs.patient_of("1.2.3")
         with pytest.raises(kind, match="http://127"):
             pacs.holds("1.2.3", instances)
+
+
+@pytest.mark.parametrize("repeat", [False, True])
+def test_a_name_that_a_server_quotes_is_repeated_only_where_the_site_wants_it(
+    repeat: bool, instances: list[Instance], caplog: pytest.LogCaptureFixture
+) -> None:
+    web = Web().on("POST", 409, b"PHANTOM^KIM").on("POST", 404).on("POST", 405)
+    web.on("GET", 400).on("GET", 503).on("GET", 200, [], Warning="299 PACS: more of PHANTOM^KIM")
+    web.phrase = "no place for PHANTOM^KIM"
+    said = []
+    with running(web, repeat_error_text=repeat) as pacs:
+        answers = pacs.store("1.2.3", instances)
+        for ask in (lambda uid: pacs.store(uid, instances),) * 2 + (pacs.patient_of,) * 2:
+            with pytest.raises(PortFailure, match=r"HTTP [45]0\d ") as raised:
+                ask("1.2.3")
+            said.append(str(raised.value))
+        pacs.patient_of("1.2.3")
+    assert "PHANTOM" not in str(answers)
+    assert ["PHANTOM^KIM" in words for words in said] == [repeat] * 4
+    assert "PHANTOM" not in caplog.text
+
+
+def test_a_server_is_reached_by_a_search_that_finds_nothing() -> None:
+    web = Web().on("GET", 204).on("GET", 401)
+    with running(web) as pacs:
+        pacs.reach()
+        with pytest.raises(Unavailable, match="HTTP 401 Unauthorized"):
+            pacs.reach()
+    assert {path.split("?")[0] for _, path, *_ in web.asked} == {"/dicom-web/studies"}
 
 
 def test_404_is_no_such_study_where_searches_work_otherwise(instances: list[Instance]) -> None:

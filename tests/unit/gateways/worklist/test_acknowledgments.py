@@ -8,8 +8,8 @@ import pytest
 
 from gateways.worklist.hl7_worklist import Hl7Worklist
 from schemas.events import Priority
-from schemas.failures import PortFailure, Refused, Unavailable
-from tests.unit.gateways.worklist.examples import DESTINATION, finding, settings, triaged, update
+from schemas.failures import Busy, PortFailure, Refused, Unavailable
+from tests.unit.gateways.worklist.examples import DESTINATION, finding, head, settings, triaged, update
 from tests.unit.gateways.worklist.receiver import (
     END,
     START,
@@ -31,9 +31,12 @@ def worklist(port, **changes):
 
 
 def told(*scripts, of=None, **changes):
-    """What the worklist says of one update to a receiver that plays these scripts."""
+    """The control ids that a receiver which plays these scripts accepted of one update, and what it received."""
     with ScriptedReceiver(*scripts) as receiver, worklist(receiver.port, **changes) as one:
-        return one.update(of or update(STAT)), receiver.received
+        updated = one.update(of or update(STAT))
+        if updated.failure:
+            raise updated.failure
+        return updated.accepted, receiver.received
 
 
 def failure(*scripts, **changes):
@@ -45,7 +48,7 @@ def failure(*scripts, **changes):
 
 @pytest.mark.parametrize("code", ["AA", "CA"])
 def test_an_accepted_message_is_named_by_its_control_id(code):
-    accepted, (message,) = told([answer(code)])
+    (accepted,), (message,) = told([answer(code)])
     assert accepted == message.split(b"|")[9].decode()
 
 
@@ -58,13 +61,14 @@ def test_a_refusal_says_its_code_and_condition_and_names_nobody(code):
 
 @pytest.mark.parametrize("code", ["AE", "CE"])
 def test_an_error_is_tried_again_where_the_site_says_so(code):
-    assert isinstance(failure([answer(code)], ae_is="retry"), Unavailable)
+    assert isinstance(failure([answer(code)], ae_is="retry"), Busy)
     assert isinstance(failure([answer(code.replace("E", "R"))], ae_is="retry"), Refused)
     assert isinstance(failure([answer(code.replace("E", "R"))], ar_is="retry"), Unavailable)
 
 
-def test_a_locked_record_is_tried_again_everywhere():
-    assert isinstance(failure([answer("AE", "ERR|||206^Locked^HL70357|E")]), Unavailable)
+@pytest.mark.parametrize(("code", "changes"), [("AE", {}), ("AR", {}), ("AR", {"ar_is": "retry"})])
+def test_a_locked_record_is_tried_again_everywhere_and_says_nothing_of_others(code, changes):
+    assert isinstance(failure([answer(code, "ERR|||206^Locked^HL70357|E")], **changes), Busy)
 
 
 def test_conditions_are_read_as_versions_before_2_5_write_them():
@@ -153,7 +157,7 @@ def test_an_answer_in_pieces_is_read_whole():
         thread = threading.Thread(target=serve)
         thread.start()
         with worklist(listener.getsockname()[1]) as one:
-            assert one.update(update(STAT))
+            assert one.update(update(STAT)).accepted
         thread.join(10)
 
 
@@ -167,7 +171,7 @@ def test_silence_is_tried_again_on_a_new_connection():
         with pytest.raises(Unavailable, match="did not answer"):
             one.update(update(STAT))
         receiver.end_silence()
-        assert one.update(update(STAT))
+        assert one.update(update(STAT)).accepted
     assert receiver.received[0] == receiver.received[1]
 
 
@@ -207,7 +211,7 @@ def test_a_late_word_is_not_taken_for_the_answer_to_the_next_message():
         worklist(receiver.port) as one,
     ):
         one.update(update(STAT))
-        assert one.update(update(triaged(finding(), revision=2)))
+        assert one.update(update(triaged(finding(), revision=2))).accepted
 
 
 def test_commit_mode_ends_with_the_commit_accept():
@@ -244,18 +248,58 @@ def test_an_order_response_that_cannot_change_the_order_is_a_refusal():
 def test_a_refused_message_does_not_hold_up_the_other():
     receiver = ScriptedReceiver([answer("AR"), answer()])
     both = worklist(receiver.port, messages=("oru", "orm"))
-    with receiver, both as one, pytest.raises(Refused, match=r"ORU\^R01"):
-        one.update(update(STAT))
+    with receiver, both as one:
+        updated = one.update(update(STAT))
     assert b"ORM^O01" in receiver.received[1]
+    assert (len(updated.accepted), updated.priority) == (1, Priority.STAT)
+    assert isinstance(updated.failure, Refused)
+    assert "ORU^R01" in str(updated.failure)
+
+
+def test_an_order_that_was_not_changed_stands_as_it_stood():
+    orders, results = [answer("AR"), answer()], [answer("AE", "ERR|||206^Locked^HL70357|E"), answer()]
+    for script, told, stands in ((orders, None, Priority.ROUTINE), (results, Priority.URGENT, Priority.URGENT)):
+        with ScriptedReceiver(script) as receiver, worklist(receiver.port, messages=("orm", "oru")) as one:
+            updated = one.update(update(STAT, told))
+        assert (len(updated.accepted), updated.priority) == (1, stands)
+        assert updated.failure is not None
+
+
+def test_a_message_that_may_be_taken_later_goes_before_one_that_was_refused():
+    error = failure([answer("AR"), answer("AE", "ERR|||206^Locked^HL70357|E")], messages=("orm", "oru"))
+    assert isinstance(error, Busy)
+
+
+@pytest.mark.parametrize(
+    ("result", "told", "lower", "ordered", "stands"),
+    [
+        (STAT, None, True, None, Priority.STAT),
+        (triaged(revision=2), Priority.STAT, True, None, Priority.ROUTINE),
+        (triaged(revision=2), Priority.STAT, False, None, Priority.STAT),
+        (triaged(revision=2), Priority.STAT, True, "HIGH", Priority.URGENT),
+        (triaged(revision=2), Priority.STAT, True, "STAT", Priority.STAT),
+    ],
+)
+def test_the_priority_that_stands_is_the_one_that_the_messages_carry(result, told, lower, ordered, stands):
+    ordered_so = {"head": head(RequestedProcedurePriority=ordered)} if ordered else {}
+    receiver = ScriptedReceiver([answer(), answer()])
+    with receiver, worklist(receiver.port, messages=("orm", "oru"), lower=lower) as one:
+        updated = one.update(update(result, told, **ordered_so))
+    assert updated.priority is stands
+    code = {Priority.STAT: b"S", Priority.URGENT: b"A", Priority.ROUTINE: b"R"}[stands]
+    assert all(
+        b"|^^^^^" + code + b"\r" in message or b"|^^^^^" + code + b"|" in message for message in receiver.received
+    )
+    assert len(receiver.received) == (1 if stands is told else 2)
 
 
 def test_an_order_changes_only_when_its_priority_does():
     again = update(triaged(finding(), revision=2), Priority.STAT)
     accepted, received = told([answer(), answer()], of=again, messages=("orm", "oru"))
-    assert len(received) == len(accepted.split()) == 1
+    assert len(received) == len(accepted) == 1
     assert b"ORU^R01" in received[0]
     accepted, received = told([answer(), answer()], messages=("orm", "oru"))
-    assert len(received) == len(accepted.split()) == 2
+    assert len(received) == len(accepted) == 2
 
 
 def test_a_worklist_that_takes_orders_only_hears_only_of_changes():

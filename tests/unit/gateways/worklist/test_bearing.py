@@ -64,6 +64,17 @@ def test_a_finding_in_a_series_that_was_not_read_again_stands():
     assert is_told(NOTHING, Priority.STAT)
 
 
+def test_what_the_ai_said_last_counts_and_not_what_stands_there():
+    # It was taken back, and the order must not fall: the same finding again is a new one.
+    again = triaged(finding(), revision=3, priority=Priority.URGENT, unconfirmed=True, final=False)
+    assert is_told(again, Priority.STAT, NOTHING)
+    assert not bearing.moves(again, Priority.STAT, lower=False)
+    assert not is_told(triaged(revision=3), Priority.STAT, NOTHING)
+    # The physician had ordered more than the AI asked for.
+    assert is_told(triaged(finding(), revision=2, priority=Priority.URGENT, final=False), Priority.STAT, URGENT)
+    assert not bearing.moves(URGENT, Priority.STAT, Priority.STAT, lower=True)
+
+
 @pytest.mark.parametrize(
     ("result", "told", "ordered", "lower", "expected"),
     [

@@ -1,15 +1,17 @@
 """Workitems on a server with the rules of UPS-RS."""
 
+import json
 import socket
 import warnings
 
 import pytest
 from pydicom.dataset import Dataset
 
+from gateways.worklist.port import Updated
 from gateways.worklist.settings import UpsSettings
 from gateways.worklist.ups_worklist import UpsWorklist
 from schemas.events import Priority
-from schemas.failures import PortFailure, Refused, Unavailable
+from schemas.failures import Busy, PortFailure, Refused, Unavailable
 from tests.unit.gateways.worklist.examples import LOCAL_FINDING, STUDY, finding, head, triaged, update
 from tests.unit.gateways.worklist.ups_server import LABEL, PRIORITY, STATE, UpsServer, value
 
@@ -28,8 +30,16 @@ def worklist(server, **changes):
     return UpsWorklist(UpsSettings(**{"url": server.url, **changes}), "suwon/ups")
 
 
+def told(one, of):
+    """The workitem that took an update; None where it changed nothing."""
+    updated = one.update(of)
+    if updated.failure:
+        raise updated.failure
+    return next(iter(updated.accepted), None)
+
+
 def test_a_finding_becomes_a_workitem_that_asks_for_the_reading_of_the_study(server):
-    uid = worklist(server).update(STAT)
+    uid = told(worklist(server), STAT)
     workitem = Dataset.from_json(server.workitems[uid])
     assert workitem.SOPInstanceUID == uid
     assert workitem.ScheduledProcedureStepPriority == "HIGH"
@@ -43,74 +53,94 @@ def test_a_finding_becomes_a_workitem_that_asks_for_the_reading_of_the_study(ser
 
 
 def test_the_same_update_again_changes_nothing(server):
-    first = worklist(server).update(STAT)
+    first = told(worklist(server), STAT)
     before = dict(server.workitems[first])
-    assert worklist(server).update(STAT) == first
+    assert told(worklist(server), STAT) == first
     assert server.workitems == {first: before}
 
 
 def test_a_later_result_changes_the_workitem(server):
-    uid = worklist(server).update(URGENT)
+    uid = told(worklist(server), URGENT)
     assert value(server.workitems[uid], PRIORITY) == "MEDIUM"
-    assert worklist(server).update(update(triaged(finding(), revision=2), Priority.URGENT)) == uid
+    assert told(worklist(server), update(triaged(finding(), revision=2), Priority.URGENT)) == uid
     assert value(server.workitems[uid], PRIORITY) == "HIGH"
 
 
 def test_a_finding_that_was_taken_back_cancels_it(server):
-    uid = worklist(server).update(STAT)
-    assert worklist(server).update(GONE) == uid
+    uid = told(worklist(server), STAT)
+    assert told(worklist(server), GONE) == uid
     assert value(server.workitems[uid], STATE) == "CANCELED"
-    assert worklist(server).update(GONE) == uid
+    assert worklist(server).update(GONE) == Updated(priority=Priority.ROUTINE)
     assert len(server.workitems) == 1
 
 
 def test_or_lowers_it_where_the_site_says_so(server):
     lowers = worklist(server, taken_back="lower")
-    uid = lowers.update(STAT)
-    lowers.update(GONE)
+    uid = told(lowers, STAT)
+    told(lowers, GONE)
     assert (value(server.workitems[uid], STATE), value(server.workitems[uid], PRIORITY)) == ("SCHEDULED", "LOW")
 
 
 def test_or_leaves_its_priority_where_the_site_never_lowers(server):
     never = worklist(server, lower=False)
-    uid = never.update(STAT)
-    never.update(GONE)
+    uid = told(never, STAT)
+    assert never.update(GONE) == Updated((uid,), Priority.STAT)
     assert (value(server.workitems[uid], STATE), value(server.workitems[uid], PRIORITY)) == ("SCHEDULED", "HIGH")
+    again = triaged(finding(), revision=3, priority=Priority.URGENT)
+    assert never.update(update(again, Priority.STAT, before=GONE.result)) == Updated((uid,), Priority.STAT)
+    assert value(server.workitems[uid], PRIORITY) == "HIGH"
 
 
 def test_a_workitem_somebody_reads_is_left_alone(server):
-    uid = worklist(server).update(URGENT)
+    uid = told(worklist(server), URGENT)
     server.begin(uid)
     before = dict(server.workitems[uid])
-    assert worklist(server).update(update(triaged(finding(), revision=2), Priority.URGENT)) == uid
-    assert worklist(server).update(GONE) == uid
+    assert worklist(server).update(update(triaged(finding(), revision=2), Priority.URGENT)) == Updated()
+    assert told(worklist(server), URGENT) == uid  # as after a crash: it was told before it was begun
+    assert worklist(server).update(GONE) == Updated((uid,), Priority.ROUTINE)
     assert server.workitems == {uid: before}
     assert server.requests[-1][:2] == ("POST", f"/dicom-web/workitems/{uid}/cancelrequest")
 
 
 @pytest.mark.parametrize("ended", ["COMPLETED", "CANCELED", "gone"])
 def test_a_study_that_became_more_urgent_after_its_reading_gets_another_workitem(server, ended):
-    first = worklist(server).update(URGENT)
+    first = told(worklist(server), URGENT)
     if ended == "gone":
         server.gone.add(first)
     else:
         server.end(first, ended)
-    second = worklist(server).update(update(triaged(finding(), revision=2), Priority.URGENT))
+    second = told(worklist(server), update(triaged(finding(), revision=2), Priority.URGENT))
     assert second != first
     assert value(server.workitems[second], PRIORITY) == "HIGH"
 
 
 def test_a_study_that_was_read_is_not_put_up_again_for_the_same_result_or_urgency(server):
-    uid = worklist(server).update(STAT)
+    uid = told(worklist(server), STAT)
     server.end(uid)
-    assert worklist(server).update(STAT) == uid
-    assert worklist(server).update(update(triaged(finding(), revision=2), Priority.STAT)) == uid
-    assert worklist(server).update(GONE) == uid
+    assert told(worklist(server), STAT) == uid
+    assert worklist(server).update(update(triaged(finding(), revision=2), Priority.STAT)) == Updated()
+    assert worklist(server).update(GONE) == Updated(priority=Priority.ROUTINE)
     assert len(server.workitems) == 1
 
 
+def test_a_finding_that_comes_back_after_the_reading_gets_another_workitem(server):
+    one = worklist(server, lower=False)
+    first = told(one, STAT)
+    told(one, GONE)
+    server.end(first)
+    second = told(one, update(triaged(finding(), revision=3), Priority.STAT, before=GONE.result))
+    assert second not in (first, None)
+
+
+def test_a_cancellation_that_is_refused_changed_nothing(server):
+    uid = told(worklist(server), STAT)
+    content = json.dumps([server.workitems[uid]]).encode()
+    server.says += [(200, content), (409, b"")]
+    assert worklist(server).update(GONE) == Updated(priority=Priority.ROUTINE)
+
+
 def test_nothing_is_created_to_be_cancelled(server):
-    worklist(server).update(GONE)
+    told(worklist(server), GONE)
     assert server.workitems == {}
 
 
@@ -118,7 +148,7 @@ def test_values_that_break_the_standard_warn_nobody_and_arrive(server):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         awkward = head(PatientBirthDate="not a date", PatientID="P" * 80, StudyDescription="S" * 80)
-    uid = worklist(server).update(update(STAT.result, head=awkward))
+    uid = told(worklist(server), update(STAT.result, head=awkward))
     assert value(server.workitems[uid], LABEL) == "S" * 64
 
 
@@ -136,7 +166,16 @@ def test_a_server_that_says_no_is_not(server, status):
 
 def test_a_workitem_that_changes_while_we_look_is_looked_at_again(server):
     server.says += [(404, b""), (409, b"")]
-    failed(server, Unavailable, "changed")
+    failed(server, Busy, "changed")
+
+
+def test_reaching_it_asks_and_changes_nothing(server):
+    worklist(server).reach()
+    assert [method for method, *_ in server.requests] == ["GET"]
+    assert server.workitems == {}
+    server.says.append((401, b"KANA"))
+    with pytest.raises(Refused, match="HTTP 401"):
+        worklist(server).reach()
 
 
 @pytest.mark.parametrize("content", [b"", b"KANA", b"[]", b'[{"KANA":1}]', b"[{}]", b"7"])
@@ -149,16 +188,16 @@ def test_nobody_there_and_no_http_are_tried_again(server):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(Unavailable, match="cannot be reached"):
-        worklist(server, url=f"http://127.0.0.1:{port}").update(STAT)
+        told(worklist(server, url=f"http://127.0.0.1:{port}"), STAT)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(Unavailable, match="did not answer"):
-            worklist(server, url=address, timeout_s=0.1).update(STAT)
+            told(worklist(server, url=address, timeout_s=0.1), STAT)
 
 
 def test_a_token_goes_with_every_request_and_shows_nowhere(server):
     bearer = worklist(server, token="SECRET")
-    bearer.update(STAT)
+    told(bearer, STAT)
     assert {headers["Authorization"] for _, _, headers in server.requests} == {"Bearer SECRET"}
     assert "SECRET" not in repr(bearer._settings)
 
@@ -173,6 +212,6 @@ def test_it_wants_what_raises_and_what_takes_back(server):
 
 def failed(server, kind, text):
     with pytest.raises(PortFailure, match=text) as raised:
-        worklist(server).update(STAT)
+        told(worklist(server), STAT)
     assert type(raised.value) is kind
     assert "KANA" not in str(raised.value)
