@@ -7,14 +7,24 @@ from typing import Any, Final, Literal, NamedTuple
 
 from schemas.base import Event
 from schemas.envelope import EVENT_TYPES
-from schemas.events import AlertEvent
+from schemas.events import AlertEvent, DeadlinePassed
 from schemas.json_schema import definitions, name_of
-from schemas.topics import DEAD_LETTERS, DEADLINES, DELIVERIES, DICOM_SERIES, RESULTS, STUDIES, Topic, alerts
+from schemas.topics import (
+    AUDIT_VIEWS,
+    DEAD_LETTERS,
+    DEADLINES,
+    DELIVERIES,
+    DICOM_SERIES,
+    RESULTS,
+    STUDIES,
+    Topic,
+    alerts,
+)
 
 CONTRACT_VERSION: Final = "1.0.0"
 ALERTS: Final = alerts("{site}")
 """The alert topic of every site at once: an address with a parameter."""
-CHANNELS: Final = (DICOM_SERIES, DEADLINES, STUDIES, RESULTS, DELIVERIES, ALERTS, DEAD_LETTERS)
+CHANNELS: Final = (DICOM_SERIES, DEADLINES, STUDIES, RESULTS, DELIVERIES, ALERTS, AUDIT_VIEWS, DEAD_LETTERS)
 
 Action = Literal["send", "receive"]
 
@@ -50,8 +60,22 @@ OPERATIONS: Final = (
     Operation("alert", "send", DEADLINES),
     Operation("alert", "send", ALERTS),
     Operation("alert", "send", DEAD_LETTERS),
+    Operation("escalate", "receive", ALERTS),
+    Operation("escalate", "receive", DEADLINES),
+    Operation("escalate", "send", DEADLINES),
+    Operation("escalate", "send", ALERTS),
+    Operation("escalate", "send", DEAD_LETTERS),
     Operation("write", "receive", RESULTS),
     Operation("write", "send", DELIVERIES),
+    Operation("notify", "receive", ALERTS),
+    Operation("notify", "send", ALERTS),
+    Operation("console", "receive", DICOM_SERIES),
+    Operation("console", "receive", STUDIES),
+    Operation("console", "receive", RESULTS),
+    Operation("console", "receive", ALERTS),
+    Operation("console", "receive", DELIVERIES),
+    Operation("console", "send", ALERTS),
+    Operation("console", "send", AUDIT_VIEWS),
 )
 
 _SCHEMAS: Final = "#/components/schemas/"
@@ -159,7 +183,6 @@ def _describe_operation(operation: Operation) -> dict[str, Any]:
 
 
 def _describe_message(event: type[Event]) -> dict[str, Any]:
-    is_alert = issubclass(event, AlertEvent)
     return {
         "name": event.TYPE,
         "title": event.__name__,
@@ -172,8 +195,14 @@ def _describe_message(event: type[Event]) -> dict[str, Any]:
             ]
         },
         "payload": {"$ref": _SCHEMAS + event.__name__},
-        "bindings": {"kafka": {"key": _ALERT_KEY if is_alert else _STUDY_KEY, "bindingVersion": "0.5.0"}},
+        "bindings": {"kafka": {"key": _key(event), "bindingVersion": "0.5.0"}},
     }
+
+
+def _key(event: type[Event]) -> dict[str, Any]:
+    if issubclass(event, DeadlinePassed):
+        return {"anyOf": [_STUDY_KEY, _ALERT_KEY], "description": "Of whose deadline it is, the study's or the alert's"}
+    return _ALERT_KEY if issubclass(event, AlertEvent) else _STUDY_KEY
 
 
 def _dead_letter() -> dict[str, Any]:

@@ -96,7 +96,7 @@ class WorklistUpdated(DeliveryEvent):
 
     TYPE: ClassVar[str] = "sinsok.WorklistUpdated.v1"
 
-    priority: Priority
+    priority: Priority = Field(description="What stands there now: as urgent as the AI, or more")
     message: str = Field(description="What was accepted: an HL7 message control id, or the UID of a workitem")
 
     def identity(self) -> tuple[object, ...]:
@@ -105,11 +105,15 @@ class WorklistUpdated(DeliveryEvent):
 
 
 class WorklistRejected(DeliveryEvent):
-    """The worklist will not have the update: a person has to look."""
+    """The worklist will not have the update, or not all of it: a person has to look."""
 
     TYPE: ClassVar[str] = "sinsok.WorklistRejected.v1"
 
     reason: str = Field(description="What was answered, AR or HTTP 409, in words that quote nothing")
+    priority: Priority | None = Field(
+        default=None, description="What stands there now, where a part was accepted; None where nothing was"
+    )
+    message: str | None = Field(default=None, description="That part, as in WorklistUpdated")
 
     def identity(self) -> tuple[object, ...]:
         """One event for a result, a destination and a reason."""

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from pydantic import ValidationError
 
+from schemas.audit import StudyViewed
 from schemas.base import Event, Record, StudyEvent
 from schemas.codes import Code
 from schemas.deliveries import (
@@ -24,6 +25,19 @@ from schemas.events import (
     StudyTriaged,
 )
 from schemas.identity import study_key, trace_parent
+from schemas.paging import (
+    AlertAcknowledged,
+    AlertClosed,
+    AlertDeferred,
+    AlertDelivered,
+    AlertDismissed,
+    AlertEscalated,
+    AlertHandedOn,
+    AlertPaged,
+    AlertRefused,
+    AlertSeen,
+    AlertUndelivered,
+)
 
 EVENT_TYPES: Final[dict[str, type[Event]]] = {
     event.TYPE: event
@@ -35,11 +49,23 @@ EVENT_TYPES: Final[dict[str, type[Event]]] = {
         StudyTriaged,
         AlertRaised,
         AlertWithdrawn,
+        AlertPaged,
+        AlertDeferred,
+        AlertDelivered,
+        AlertUndelivered,
+        AlertSeen,
+        AlertAcknowledged,
+        AlertDismissed,
+        AlertHandedOn,
+        AlertEscalated,
+        AlertClosed,
+        AlertRefused,
         ResultArchived,
         ResultRejected,
         ResultHeld,
         WorklistUpdated,
         WorklistRejected,
+        StudyViewed,
     )
 }
 

@@ -122,16 +122,22 @@ class InstanceQuarantined(Event):
 
 
 class DeadlinePassed(StudyEvent):
-    """Time, as an event: the deadline a study's state had set is over. Ignored where the state has moved on."""
+    """Time, as an event: the deadline a study's or an alert's state had set is over. Ignored where it has moved on."""
 
     TYPE: ClassVar[str] = "sinsok.DeadlinePassed.v1"
 
     hop: str
     deadline: Utc
+    alert_id: UUID | None = Field(default=None, description="The alert that waited; None where the study did")
 
     def identity(self) -> tuple[object, ...]:
-        """One event for a deadline of a study in a hop."""
+        """One event for a deadline of a study, or of an alert, in a hop."""
         return (self.key, self.hop, self.deadline.isoformat())
+
+    @property
+    def key(self) -> str:
+        """The alert id where an alert waited, else the study key."""
+        return super().key if self.alert_id is None else str(self.alert_id)
 
 
 class ClosingReason(StrEnum):

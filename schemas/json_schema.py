@@ -16,6 +16,7 @@ from schemas.codes import Scheme
 from schemas.deliveries import ObjectKind, Proof
 from schemas.envelope import EVENT_TYPES
 from schemas.events import BatchEnd, ClosingReason
+from schemas.paging import PageReason
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 MODE: Final[Literal["serialization"]] = "serialization"
@@ -24,6 +25,7 @@ OPEN: Final = (
     frozenset(BatchEnd),
     frozenset(ClosingReason),
     frozenset(ObjectKind),
+    frozenset(PageReason),
     frozenset(Proof),
     frozenset(get_args(Scheme)),
     frozenset(get_args(Notice)),

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from schemas.audit import StudyViewed
 from schemas.base import Event
 from schemas.deliveries import (
     DeliveryEvent,
@@ -22,6 +23,19 @@ from schemas.events import (
     SeriesReceived,
     StudyAssembled,
     StudyTriaged,
+)
+from schemas.paging import (
+    AlertAcknowledged,
+    AlertClosed,
+    AlertDeferred,
+    AlertDelivered,
+    AlertDismissed,
+    AlertEscalated,
+    AlertHandedOn,
+    AlertPaged,
+    AlertRefused,
+    AlertSeen,
+    AlertUndelivered,
 )
 
 PARTITIONS: Final = 12
@@ -73,12 +87,27 @@ DELIVERY_EVENTS: Final[tuple[type[DeliveryEvent], ...]] = (
 DELIVERIES: Final = Topic(
     "pacs.deliveries", DELIVERY_EVENTS, "What became of results in PACS and worklists", retention_days=365
 )
-ALERT_EVENTS: Final[tuple[type[AlertEvent], ...]] = (AlertRaised, AlertWithdrawn)
+AUDIT_VIEWS: Final = Topic("audit.views", (StudyViewed,), "Who looked at which study", retention_days=3 * 365)
+ALERT_EVENTS: Final[tuple[type[AlertEvent], ...]] = (
+    AlertRaised,
+    AlertWithdrawn,
+    AlertPaged,
+    AlertDeferred,
+    AlertDelivered,
+    AlertUndelivered,
+    AlertSeen,
+    AlertAcknowledged,
+    AlertDismissed,
+    AlertHandedOn,
+    AlertEscalated,
+    AlertClosed,
+    AlertRefused,
+)
 
 
 def alerts(site: str) -> Topic:
     """The notification topic of a site."""
-    return Topic(f"alerts.{site}", ALERT_EVENTS, f"Alerts of {site}", retention_days=365)
+    return Topic(f"alerts.{site}", ALERT_EVENTS, f"Alerts of {site}, and what becomes of them", retention_days=365)
 
 
 def changelog(app_id: str, table: str) -> Topic:
@@ -102,7 +131,7 @@ def changelog(app_id: str, table: str) -> Topic:
 
 def all_topics(sites: Iterable[str]) -> tuple[Topic, ...]:
     """Every event topic of an installation with these sites."""
-    flow = (DICOM_SERIES, DEADLINES, STUDIES, RESULTS, DELIVERIES, DEAD_LETTERS)
+    flow = (DICOM_SERIES, DEADLINES, STUDIES, RESULTS, DELIVERIES, AUDIT_VIEWS, DEAD_LETTERS)
     return (*flow, *(alerts(site) for site in sorted(sites)))
 
 
@@ -110,7 +139,7 @@ def topic_of(event: Event) -> str:
     """The name of the topic an event belongs on."""
     if isinstance(event, AlertEvent):
         return alerts(event.site).name
-    for topic in (DICOM_SERIES, DEADLINES, STUDIES, RESULTS, DELIVERIES):
+    for topic in (DICOM_SERIES, DEADLINES, STUDIES, RESULTS, DELIVERIES, AUDIT_VIEWS):
         if isinstance(event, topic.carries):
             return topic.name
     raise TypeError(f"{type(event).__name__} belongs on no topic")

@@ -14,13 +14,17 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from gateways.alerts.settings import SAYS, NotifierSettings, Recipient, Said
+from gateways.console.settings import ConsoleSettings, SiteConsole
 from gateways.delivery.settings import WriterSettings
 from gateways.dicom.settings import DicomGatewaySettings, SiteAccess
 from gateways.inference.settings import TritonSettings
 from gateways.pacs.settings import PacsSettings
 from gateways.worklist.settings import WorklistSettings
 from schemas.base import Site
+from schemas.paging import Name
 from sinsok.errors import UsageError
+from streams.on_call import Paging
 from streams.policy import AlertPolicy
 from streams.route import Route
 from streams.settings import StreamSettings
@@ -69,8 +73,12 @@ class SiteSettings(SiteAccess):
     completeness: Completeness | None = None
     routes: tuple[Route, ...] | None = None
     alerts: AlertPolicy | None = None
+    paging: Paging | None = None
     pacs: PacsSettings | None = None
     worklists: tuple[WorklistSettings, ...] = ()
+    console: SiteConsole = SiteConsole()
+    recipients: dict[Name, Recipient] = Field(default={}, description="Whom the on-call chains name")
+    page_says: frozenset[Said] = Field(default=SAYS, description="What a message says beside the link and the notice")
 
 
 class Settings(BaseSettings):
@@ -86,11 +94,14 @@ class Settings(BaseSettings):
     streams: StreamSettings = StreamSettings()
     orthanc: OrthancSettings = OrthancSettings()
     writer: WriterSettings = WriterSettings()
+    notifier: NotifierSettings = NotifierSettings()
+    console: ConsoleSettings = ConsoleSettings()
     health: HealthSettings = HealthSettings()
     stack: StackSettings = StackSettings()
     completeness: Completeness = Completeness()
     routes: tuple[Route, ...] = ()
     alerts: AlertPolicy = AlertPolicy()
+    paging: Paging = Paging()
     pacs: PacsSettings = PacsSettings()
     sites: dict[Site, SiteSettings] = Field(min_length=1)
 
@@ -133,6 +144,7 @@ class Settings(BaseSettings):
                     completeness=site.completeness or self.completeness,
                     routes=self.routes if site.routes is None else site.routes,
                     alerts=site.alerts or self.alerts,
+                    paging=site.paging or self.paging,
                 )
                 for name, site in self.sites.items()
             }

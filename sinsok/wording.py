@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from schemas.audit import StudyViewed
 from schemas.base import Event
 from schemas.deliveries import (
     ResultArchived,
@@ -21,6 +22,19 @@ from schemas.events import (
     SeriesReceived,
     StudyAssembled,
     StudyTriaged,
+)
+from schemas.paging import (
+    AlertAcknowledged,
+    AlertClosed,
+    AlertDeferred,
+    AlertDelivered,
+    AlertDismissed,
+    AlertEscalated,
+    AlertHandedOn,
+    AlertPaged,
+    AlertRefused,
+    AlertSeen,
+    AlertUndelivered,
 )
 from streams.dead_letters import Obituary
 
@@ -50,6 +64,29 @@ def summary(what: Event | Obituary) -> str:
             return f"{what.priority}: {what.reason}"
         case AlertWithdrawn():
             return f"{what.reason}"
+        case AlertPaged():
+            people = ", ".join(what.recipients)
+            return f"page {what.attempt}, {what.why}, to {people} ({what.chain}); answer by {what.answer_by:%H:%M:%S}"
+        case AlertDeferred():
+            return f"page {what.attempt} waits until {what.until:%Y-%m-%d %H:%M:%S}: {what.reason}"
+        case AlertDelivered():
+            return f"page {what.attempt} reached {what.recipient} by {what.channel}: {what.answer}"
+        case AlertUndelivered():
+            return f"page {what.attempt} did not reach {what.recipient}: {what.reason}"
+        case AlertSeen():
+            return f"by {what.by}"
+        case AlertAcknowledged():
+            return f"{what.by} has taken it"
+        case AlertDismissed():
+            return f"by {what.by}: {what.reason}"
+        case AlertHandedOn():
+            return f"{what.by} asks for the next after page {what.attempt}"
+        case AlertEscalated():
+            return f"page {what.attempt} goes to step {what.step + 1}: {what.why}"
+        case AlertClosed():
+            return what.reason + (f" by {what.by}" if what.by else "")
+        case AlertRefused():
+            return f"{what.asked.removeprefix('sinsok.')} of {what.by}: {what.reason}"
         case ResultArchived():
             kinds = ", ".join(one.kind.replace("_", " ") for one in what.objects)
             return f"revision {what.revision} in {what.destination}: {kinds}; proof: {what.proof}"
@@ -59,9 +96,12 @@ def summary(what: Event | Obituary) -> str:
             status = f"{what.status} " if what.status else ""
             return f"revision {what.revision} rejected by {what.destination}: {status}{what.reason}"
         case WorklistRejected():
-            return f"revision {what.revision} rejected by {what.destination}: {what.reason}"
+            partly = f" in part, which has it as {what.priority}" if what.priority else ""
+            return f"revision {what.revision} rejected by {what.destination}{partly}: {what.reason}"
         case WorklistUpdated():
             return f"revision {what.revision}: {what.destination} has it as {what.priority}"
+        case StudyViewed():
+            return f"by {what.by}, {what.role}: {what.what}"
         case Obituary():
             return f"{what.hop} gave up after {what.attempts} attempts: {what.error}: {what.message}"
         case _:

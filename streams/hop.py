@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeVar
+from uuid import UUID
 
 from schemas.base import Event, Record, Site, Uid, Utc
 from schemas.failures import Unavailable
@@ -15,12 +16,17 @@ from schemas.topics import Topic
 
 
 class StudyState(Record):
-    """What a stateful hop remembers of a study; a row of its table, as JSON."""
+    """What a stateful hop remembers of a study, or of an alert about it; a row of its table, as JSON."""
 
     site: Site
     study_uid: Uid
     deadline: Utc | None = None
-    """When the hop wants a DeadlinePassed for this study; None: it waits for nothing."""
+    """When the hop wants a DeadlinePassed for this row; None: it waits for nothing."""
+
+    @property
+    def of_alert(self) -> UUID | None:
+        """The alert whose row it is; None where the row is the study's."""
+        return None
 
     @property
     def open_since(self) -> datetime | None:
@@ -32,7 +38,7 @@ S = TypeVar("S", bound=StudyState)
 
 
 class Step(NamedTuple, Generic[S]):
-    """What a stateful hop decided: the row from now on (None: forget the study) and the events to send before that."""
+    """What a stateful hop decided: the row from now on (None: forget it) and the events to send before that."""
 
     state: S | None
     events: tuple[Event, ...] = ()
@@ -65,7 +71,7 @@ class StatelessHop:
 
 @dataclass(frozen=True)
 class StatefulHop(Generic[S]):
-    """One event at a time, with a row of state for each study. ``decide`` is a pure function."""
+    """One event at a time, with a row of state for each key: study or alert. ``decide`` is a pure function."""
 
     name: str
     reads: tuple[Topic, ...]

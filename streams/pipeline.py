@@ -5,7 +5,9 @@
 - *infer* decides which model looks at it, and says what the model saw (streams/infer.py).
 - *confirm* has a slower, more certain model read again where a route asks for it: the last word (streams/confirm.py).
 - *alert* decides whether somebody has to look now (streams/alert.py).
-- *write* decides nothing either: it puts results into PACS and worklist (gateways/pacs, gateways/worklist).
+- *escalate* decides who that is, and goes on until a person takes it (streams/escalate.py).
+- *write*, *notify* and *console* decide nothing either: they put results into PACS and worklist (gateways/pacs,
+  gateways/worklist), tell people (gateways/alerts), and show them what there is (gateways/console).
 
 Each line of :func:`pipeline` says which topics a hop reads and, last, which it writes.
 Time comes to the stateful hops as ``triage.deadlines``; what no hop can handle ends in ``dead.letters``.
@@ -13,20 +15,23 @@ Time comes to the stateful hops as ``triage.deadlines``; what no hop can handle 
 
 from functools import partial
 
-from schemas.topics import DEADLINES, DELIVERIES, DICOM_SERIES, RESULTS, STUDIES, alerts
+from schemas.topics import AUDIT_VIEWS, DEADLINES, DELIVERIES, DICOM_SERIES, RESULTS, STUDIES, alerts
 from streams import confirm as second
 from streams import infer as first
 from streams.alert import StudyAlert, alert
 from streams.assemble import OpenStudy, assemble
+from streams.escalate import OpenAlert, escalate
 from streams.hop import Gateway, Hop, StatefulHop, StatelessHop
 from streams.ports import Inference
 from streams.site import Sites
 
 
 def pipeline(sites: Sites, inference: Inference) -> tuple[Hop, ...]:
-    """The hops in the order a study passes them."""
+    """The hops in the order a study passes them, and its alert."""
     notifications = tuple(alerts(site) for site in sites.names)
     decide_complete, decide_urgent = partial(assemble, sites), partial(alert, sites)
+    decide_who = partial(escalate, sites)
+    shown = (DICOM_SERIES, STUDIES, RESULTS, *notifications, DELIVERIES)
     infer, confirm = partial(first.infer, sites, inference), partial(second.confirm, sites, inference)
     waiting, failed = partial(first.waiting, sites), partial(first.failed, sites)
     return (
@@ -35,5 +40,10 @@ def pipeline(sites: Sites, inference: Inference) -> tuple[Hop, ...]:
         StatelessHop("infer", (STUDIES,), infer, waiting, failed, (RESULTS,)),
         StatelessHop("confirm", (STUDIES,), confirm, second.waiting, second.failed, (RESULTS,)),
         StatefulHop("alert", (RESULTS, DEADLINES), "alerts", StudyAlert, decide_urgent, (*notifications, DEADLINES)),
+        StatefulHop(
+            "escalate", (*notifications, DEADLINES), "pages", OpenAlert, decide_who, (*notifications, DEADLINES)
+        ),
         Gateway("write", (RESULTS,), (DELIVERIES,)),
+        Gateway("notify", notifications, notifications),
+        Gateway("console", shown, (*notifications, AUDIT_VIEWS)),
     )

@@ -1,4 +1,4 @@
-"""The rows of a hop's table: states of studies as JSON, and which of them wait for a deadline that has passed."""
+"""The rows of a hop's table: states as JSON, and which of them wait for a deadline that has passed."""
 
 from collections.abc import Iterator, MutableMapping
 from datetime import datetime
@@ -33,7 +33,7 @@ class Rows(Generic[S]):
         return len(self._table)
 
     def get(self, key: bytes) -> S | None:
-        """The state of a study. Raises :class:`UnreadableRowError`."""
+        """The state of a key. Raises :class:`UnreadableRowError`."""
         row = self._table.get(key)
         return None if row is None else self._parse(row)
 
@@ -53,7 +53,7 @@ class Rows(Generic[S]):
             del self._table[key]
 
     def due(self, now: datetime) -> Iterator[tuple[bytes, S]]:
-        """Studies whose deadline has passed."""
+        """Rows whose deadline has passed."""
         self.index()
         for key, entry in list(self._index.items()):
             if entry.deadline is not None and entry.deadline <= now:

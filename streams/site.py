@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from schemas.base import Record
+from streams.on_call import Paging
 from streams.policy import AlertPolicy
 from streams.route import Route
 
@@ -31,6 +32,7 @@ class SiteRules(Record):
     completeness: Completeness = Completeness()
     routes: tuple[Route, ...] = ()
     alerts: AlertPolicy = AlertPolicy()
+    paging: Paging = Paging()
 
 
 class Sites:

@@ -1,4 +1,4 @@
-"""Hops that remember: a row of a table for each study, and a clock that turns deadlines into events."""
+"""Hops that remember: a row of a table for each study or alert, and a clock that turns deadlines into events."""
 
 import time
 from collections.abc import Collection, Sequence
@@ -25,7 +25,7 @@ RECORD_OVERHEAD_BYTES = 1024
 
 
 class StatefulAgent(Agent):
-    """One event of each study at a time, with a row of state, and a clock that turns deadlines into events."""
+    """One event of each key at a time, with a row of state, and a clock that turns deadlines into events."""
 
     window = 64
 
@@ -43,7 +43,7 @@ class StatefulAgent(Agent):
         app.timer(settings.clock_s, name=f"{hop.name}-clock")(self._clock)
 
     def check(self, message: Any, event: Event) -> None:
-        """A study's state is in the partition of its key, and nowhere else."""
+        """A row is in the partition of its key, and nowhere else."""
         key = event.key.encode()
         if message.key != key:
             raise NotAnEvent("the record's key is not the event's")
@@ -59,7 +59,7 @@ class StatefulAgent(Agent):
         step = self._hop.decide(event, self._rows.get(key))
         row = b"" if step.state is None else self._rows.dump(step.state)
         if len(row) > self._row_limit:
-            raise TooLargeError("the state of the study is larger than its topic allows")
+            raise TooLargeError("the row is larger than its topic allows")
         await self.send(step.events, place_of(message))
         self._check_still_ours(message)
         if step.state is None:
@@ -114,7 +114,12 @@ class StatefulAgent(Agent):
             if generation != self.app.consumer_generation_id or not self.steady():
                 return
             event = DeadlinePassed(
-                site=state.site, study_uid=state.study_uid, hop=self.name, deadline=state.deadline, time=now
+                site=state.site,
+                study_uid=state.study_uid,
+                alert_id=state.of_alert,
+                hop=self.name,
+                deadline=state.deadline,
+                time=now,
             )
             place = Place(Partition(DEADLINES.name, partition_of(key)), None)
             try:

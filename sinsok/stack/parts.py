@@ -45,6 +45,7 @@ def topics(settings: Settings) -> tuple[Topic, ...]:
         *all_topics(settings.sites),
         changelog("sinsok-assemble", "studies"),
         changelog("sinsok-alert", "alerts"),
+        changelog("sinsok-escalate", "pages"),
     )
 
 
@@ -100,6 +101,15 @@ def _process(settings: Settings, name: str) -> Part:
             health.first_port,
             endpoint=f"{writer.aet} {writer.host}:{writer.port}",
             listeners=(Listener(writer.host, writer.port, "writer.port"),),
+        )
+    if name == "console":
+        console = settings.console
+        return process(
+            name,
+            health.host,
+            health.first_port,
+            endpoint=console.url,
+            listeners=(Listener(console.host, console.port, "console.port"),),
         )
     if name != "dicom-gateway":
         return process(name, health.host, health.first_port)

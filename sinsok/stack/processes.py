@@ -7,15 +7,21 @@ from typing import Final
 from sinsok.stack import probe
 from sinsok.stack.part import Listener, Part
 
-HOPS: Final = ("assemble", "infer", "confirm", "alert")
+HOPS: Final = ("assemble", "infer", "confirm", "alert", "escalate")
 """The hops that run as stream processes, in the order of the flow; a test holds it against the pipeline."""
 
 PROCESSES: Final[dict[str, tuple[str, ...]]] = {
     "dicom-gateway": ("dicom-gateway",),
-    **{f"streams-{hop}": ("streams", "--hop", hop) for hop in HOPS},
+    "streams-assemble": ("streams", "--hop", "assemble"),
+    "streams-infer": ("streams", "--hop", "infer"),
+    "streams-confirm": ("streams", "--hop", "confirm"),
+    "streams-alert": ("streams", "--hop", "alert"),
     "pacs-writer": ("pacs-writer",),
+    "streams-escalate": ("streams", "--hop", "escalate"),
+    "notifier": ("notifier",),
+    "console": ("console",),
 }
-"""Name of the part and its arguments to ``sinsok run``, in the order of their health ports."""
+"""Name of the part and its arguments to ``sinsok run``, in the order of their health ports: new ones come last."""
 
 
 def process(name: str, host: str, first_port: int, *, endpoint: str = "", listeners: tuple[Listener, ...] = ()) -> Part:

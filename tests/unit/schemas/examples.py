@@ -3,6 +3,7 @@
 import asyncio
 from typing import Final
 
+from schemas.audit import Role, Sight, StudyViewed
 from schemas.base import Event
 from schemas.deliveries import (
     ObjectKind,
@@ -22,9 +23,21 @@ from schemas.events import (
     StudyAssembled,
     StudyTriaged,
 )
+from schemas.paging import (
+    AlertAcknowledged,
+    AlertDelivered,
+    AlertDismissed,
+    AlertHandedOn,
+    AlertPaged,
+    AlertSeen,
+    AlertUndelivered,
+)
 from streams.alert import alert
 from streams.assemble import assemble
+from streams.escalate import escalate
 from streams.infer import infer
+from streams.on_call import Chain, Hours, Paging
+from streams.site import SiteRules, Sites
 from tests.unit.streams.examples import SITES, FakeInference, at, finding, received, series, stored
 
 
@@ -50,8 +63,46 @@ def _journey() -> tuple[Event, ...]:
     )
     assert isinstance(raised.events[0], AlertRaised)
     assert isinstance(withdrawn.events[0], AlertWithdrawn)
-    alerts = (raised.events[0], waited, final, gone, withdrawn.events[0])
+    life = _life(raised.events[0])
+    alerts = (raised.events[0], waited, *life, final, gone, withdrawn.events[0])
     return (batch, quarantined, provisional, bleed, *alerts, *_deliveries(bleed))
+
+
+def _life(raised: AlertRaised) -> tuple[Event, ...]:
+    """An alert that waits for the end of quiet hours, is handed on, taken, dismissed, and dismissed once more."""
+    chain = Chain(name="always", steps=(("first",), ("second", "third")))
+    paging = Paging(chains=(chain,), quiet=(Hours(begin="12:00", end="12:01"),), critical=frozenset())
+    sites = Sites({raised.site: SiteRules(paging=paging)})
+    deferred = escalate(sites, raised, None)
+    assert deferred.state is not None
+    assert deferred.state.deadline is not None
+    about = raised.model_dump(include={"site", "study_uid", "alert_id", "revision"})
+    over = DeadlinePassed(
+        time=at(61),
+        site=raised.site,
+        study_uid=raised.study_uid,
+        alert_id=raised.alert_id,
+        hop="escalate",
+        deadline=deferred.state.deadline,
+    )
+    heard = (
+        over,
+        AlertDelivered(**about, time=at(62), attempt=2, recipient="first", channel="mail", answer="250 2.0.0 accepted"),
+        AlertHandedOn(**about, time=at(63), by="dr.first", attempt=2),
+        AlertUndelivered(**about, time=at(64), attempt=3, recipient="second", reason="mail: 550 no such user"),
+        AlertSeen(**about, time=at(65), by="dr.third"),
+        AlertAcknowledged(**about, time=at(66), by="dr.third"),
+        AlertDismissed(**about, time=at(67), by="dr.third", reason="calcification"),
+        AlertDismissed(**about, time=at(68), by="dr.first", reason="not a finding"),
+    )
+    life, state = [*deferred.events], deferred.state
+    for event in heard:
+        step = escalate(sites, event, state)
+        assert step.state is not None
+        life += [event, *step.events]
+        state = step.state
+    assert [event.attempt for event in life if isinstance(event, AlertPaged)] == [2, 3]
+    return tuple(life)
 
 
 def _deliveries(result: StudyTriaged) -> tuple[Event, ...]:
@@ -74,8 +125,16 @@ def _deliveries(result: StudyTriaged) -> tuple[Event, ...]:
         ResultHeld(**pacs, reason="PatientID differs"),
         ResultRejected(**pacs, status="0xA900", reason="data set does not match SOP class"),
         ResultArchived(**pacs, objects=(report,), proof=Proof.COMMITMENT, transaction_uid="2.25.9", replaces=None),
+        StudyViewed(
+            time=at(41),
+            site=result.site,
+            study_uid=result.study_uid,
+            by="dr.third",
+            role=Role.RADIOLOGIST,
+            what=Sight.PAGE,
+        ),
         WorklistUpdated(**worklist, priority=result.priority, message="1"),
-        WorklistRejected(**worklist, reason="AR: unknown order"),
+        WorklistRejected(**worklist, reason="AR: unknown order", priority=result.priority, message="1"),
     )
 
 

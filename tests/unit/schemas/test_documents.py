@@ -7,12 +7,12 @@ from typing import Any
 import jsonschema
 import pytest
 
-from schemas.asyncapi import CHANNELS, OPERATIONS, asyncapi
+from schemas.asyncapi import ALERTS, CHANNELS, OPERATIONS, asyncapi
 from schemas.base import Event
 from schemas.documents import FOLDER, documents
 from schemas.envelope import EVENT_TYPES, encode
 from schemas.json_schema import name_of
-from schemas.topics import all_topics
+from schemas.topics import alerts, all_topics
 from streams.dead_letters import PREFIX, Obituary
 from streams.hop import StatefulHop
 from streams.pipeline import pipeline
@@ -133,7 +133,8 @@ def test_the_operations_are_those_of_the_hops() -> None:
     """What the table of hops reads is what the document says they receive, and everything is written by somebody."""
     received = {(op.hop, op.topic.name) for op in OPERATIONS if op.action == "receive"}
     hops = pipeline(SITES, FakeInference())
-    assert received == {(hop.name, topic.name) for hop in hops for topic in hop.reads}
+    sites = {alerts(site).name: ALERTS.name for site in SITES.names}
+    assert received == {(hop.name, sites.get(topic.name, topic.name)) for hop in hops for topic in hop.reads}
     timed = {(hop.name, "triage.deadlines") for hop in hops if isinstance(hop, StatefulHop)}
     sent = {(op.hop, op.topic.name) for op in OPERATIONS if op.action == "send"}
     assert timed <= sent

@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from schemas.base import Event, StudyEvent
 from schemas.envelope import EVENT_TYPES, Headers, NotAnEvent, decode, encode
-from schemas.identity import study_key, trace_id
+from schemas.events import DeadlinePassed
+from schemas.identity import derived_id, study_key, trace_id
 from schemas.topics import alerts, topic_of
 from tests.unit.schemas.examples import EXAMPLES, JOURNEY
 
@@ -47,10 +48,21 @@ def test_one_study_is_one_trace_and_every_event_a_span_of_it() -> None:
     assert len({span for _, _, span, _ in parents}) == len({event.event_id for event in about_study})
 
 
+def test_the_deadline_of_a_study_has_the_id_it_always_had() -> None:
+    waited = EXAMPLES["sinsok.DeadlinePassed.v1"]
+    assert isinstance(waited, DeadlinePassed)
+    key = study_key("suwon", waited.study_uid)
+    assert waited.event_id == derived_id("sinsok.DeadlinePassed.v1", key, "assemble", waited.deadline.isoformat())
+    of_alert = DeadlinePassed.model_validate(waited.model_dump(exclude={"event_id"}) | {"alert_id": UUID(int=7)})
+    assert of_alert.event_id != waited.event_id
+    assert of_alert.key == str(UUID(int=7))
+
+
 def test_alerts_are_keyed_by_the_alert_and_the_rest_by_the_study() -> None:
     for event in JOURNEY:
         key = encode(event).key.decode()
-        if topic_of(event) == alerts("suwon").name:
+        alert_waited = isinstance(event, DeadlinePassed) and event.alert_id is not None
+        if topic_of(event) == alerts("suwon").name or alert_waited:
             assert UUID(key)
         elif isinstance(event, StudyEvent):
             assert key == study_key(event.site, event.study_uid)

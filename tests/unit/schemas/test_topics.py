@@ -20,6 +20,7 @@ def test_the_topics_of_two_sites() -> None:
         "triage.studies",
         "triage.results",
         "pacs.deliveries",
+        "audit.views",
         "dead.letters",
         "alerts.icheon",
         "alerts.suwon",
@@ -52,7 +53,8 @@ def test_an_event_that_no_topic_carries_is_refused() -> None:
 
 def test_topics_with_one_key_have_one_number_of_partitions() -> None:
     """A stateful hop reads several topics and its own changelog: a study must be on the same partition of each."""
-    changelogs = [changelog("sinsok-assemble", "studies"), changelog("sinsok-alert", "alerts")]
+    tables = {"sinsok-assemble": "studies", "sinsok-alert": "alerts", "sinsok-escalate": "pages"}
+    changelogs = [changelog(app, table) for app, table in tables.items()]
     assert {topic.partitions for topic in (*TOPICS.values(), *changelogs)} == {PARTITIONS}
 
 

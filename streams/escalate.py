@@ -1,0 +1,272 @@
+"""Escalate: an alert's way to a person. It is paged up the on-call chain, again and again, until somebody takes it.
+
+A page that reached nobody goes on at once, one that was delivered when the time to answer is over, also where it was
+seen: only an acknowledgement takes an alert. Behind the last step the chain begins anew; where no page of a whole
+chain can be delivered, not before the time to deliver is over, or pages would chase each other. In quiet hours what is
+not critical waits, unless a person asks for the next one. A deferral counts as an attempt: what it is about never
+shares a number, and so an id, with a page.
+
+An alert is closed once. A dismissal or a withdrawal closes it at once, whether it was taken or not; its row stays for
+the time of remembrance (``completeness.keep_s``), so that who comes late is told why. One that was acknowledged is
+closed when that time is over: until then it may still be dismissed or withdrawn. One for which nobody was ever on call
+is closed after it, too.
+
+The hop reads its own events again, with all others of an alert, and ignores them.
+"""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final
+from uuid import UUID
+
+from schemas.base import Event, Utc
+from schemas.events import AlertEvent, AlertRaised, AlertWithdrawn, DeadlinePassed
+from schemas.paging import (
+    AlertAcknowledged,
+    AlertClosed,
+    AlertDeferred,
+    AlertDelivered,
+    AlertDismissed,
+    AlertEscalated,
+    AlertHandedOn,
+    AlertPaged,
+    AlertRefused,
+    AlertSeen,
+    AlertUndelivered,
+    Name,
+    PageReason,
+)
+from streams.hop import Step, StudyState
+from streams.site import SiteRules, Sites
+
+RETRY: Final = timedelta(minutes=5)
+"""Where nobody is on call any more, it is asked so often whether somebody is."""
+
+_GOES_ON: Final = (PageReason.UNDELIVERED, PageReason.UNANSWERED, PageReason.ESCALATED)
+"""A page for one of these goes to the next in the chain."""
+
+Act = AlertSeen | AlertAcknowledged | AlertDismissed | AlertHandedOn
+
+
+class Stage(StrEnum):
+    """How far an alert is."""
+
+    WAITING = "waiting"
+    """A page is to go out: it was deferred, or nobody is on call."""
+    PAGED = "paged"
+    DELIVERED = "delivered"
+    TAKEN = "taken"
+    CLOSED = "closed"
+
+
+class OpenAlert(StudyState):
+    """Where an alert stands. It always has a deadline: nothing waits for ever."""
+
+    raised: AlertRaised
+    stage: Stage = Stage.WAITING
+    attempt: int = 0
+    """Of the newest page or deferral; 0: nobody was on call yet."""
+    chain: str = ""
+    step: int = 0
+    """In the chain, of the newest page or of the one that waits."""
+    why: PageReason = PageReason.RAISED
+    """The same."""
+    recipients: tuple[Name, ...] = ()
+    failed: tuple[Name, ...] = ()
+    """Recipients whom the newest page did not reach."""
+    answer_by: Utc | None = None
+    seen_by: tuple[Name, ...] = ()
+    taken_by: tuple[Name, ...] = ()
+    dismissed_by: Name | None = None
+    ending: str = ""
+    """How it was closed."""
+
+    @property
+    def of_alert(self) -> UUID:
+        """The alert."""
+        return self.raised.alert_id
+
+
+def escalate(sites: Sites, event: Event, alert: OpenAlert | None) -> Step[OpenAlert]:
+    """One step of an alert: it was raised or withdrawn, a page arrived or did not, a person acted, time passed."""
+    rules = sites.of(event.site)
+    match event:
+        case AlertRaised() if alert is None:
+            return _page(rules, event, OpenAlert(site=event.site, study_uid=event.study_uid, raised=event))
+        case AlertSeen() | AlertAcknowledged() | AlertDismissed() | AlertHandedOn():
+            return _refuse(event, alert) if alert is None else _act(rules, event, alert)
+        case DeadlinePassed() if alert is not None and event.deadline == alert.deadline:
+            return _overdue(rules, event, alert)
+        case AlertWithdrawn() if alert is not None and alert.stage is not Stage.CLOSED:
+            return _close(rules, event, alert, f"withdrawn: {event.reason}")
+        case AlertDelivered() | AlertUndelivered() | AlertDeferred() if (
+            alert is not None and alert.stage is Stage.PAGED and event.attempt == alert.attempt
+        ):
+            return _answered(rules, event, alert)
+        case _:
+            return Step(alert)
+
+
+def _answered(
+    rules: SiteRules, event: AlertDelivered | AlertUndelivered | AlertDeferred, alert: OpenAlert
+) -> Step[OpenAlert]:
+    """What became of the newest page, while it was under way."""
+    match event:
+        case AlertDelivered():
+            return Step(alert.model_copy(update={"stage": Stage.DELIVERED, "deadline": alert.answer_by}))
+        case AlertUndelivered():
+            failed = {*alert.failed, event.recipient}
+            alert = alert.model_copy(update={"failed": tuple(sorted(failed))})
+            if not failed.issuperset(alert.recipients) or _begins_anew(rules, event.time, alert):
+                return Step(alert)
+            return _go_on(rules, event, alert, PageReason.UNDELIVERED)
+        case AlertDeferred():
+            if alert.raised.priority in rules.paging.critical:
+                return Step(alert)
+            waiting = {"stage": Stage.WAITING, "why": PageReason.DEFERRED, "deadline": event.until}
+            return Step(alert.model_copy(update=waiting))
+
+
+def _overdue(rules: SiteRules, event: DeadlinePassed, alert: OpenAlert) -> Step[OpenAlert]:
+    match alert.stage:
+        case Stage.WAITING:
+            return _page(rules, event, alert)
+        case Stage.PAGED:
+            return _go_on(rules, event, alert, PageReason.UNDELIVERED)
+        case Stage.DELIVERED:
+            return _go_on(rules, event, alert, PageReason.UNANSWERED)
+        case Stage.TAKEN:
+            return Step(None, (_closed(event, alert, "acknowledged", alert.taken_by[0]),))
+        case Stage.CLOSED:
+            return Step(None)
+
+
+def _act(rules: SiteRules, event: Act, alert: OpenAlert) -> Step[OpenAlert]:
+    """What a person did. What was heard before changes nothing."""
+    match event:
+        case AlertSeen():
+            known = alert.stage is Stage.CLOSED or event.by in alert.seen_by
+            return Step(alert if known else alert.model_copy(update={"seen_by": (*alert.seen_by, event.by)}))
+        case AlertHandedOn(attempt=attempt) if attempt != alert.attempt:
+            return Step(alert)
+        case AlertAcknowledged(by=by) if by in alert.taken_by:
+            return Step(alert)
+        case AlertDismissed(by=by) if by == alert.dismissed_by:
+            return Step(alert)
+        case AlertAcknowledged() | AlertDismissed() | AlertHandedOn() if alert.stage is Stage.CLOSED:
+            return _refuse(event, alert)
+        case AlertDismissed():
+            return _close(rules, event, alert.model_copy(update={"dismissed_by": event.by}), "dismissed")
+        case AlertAcknowledged():
+            deadline = alert.deadline if alert.stage is Stage.TAKEN else _remembered(rules, event)
+            taken = {"stage": Stage.TAKEN, "taken_by": (*alert.taken_by, event.by), "deadline": deadline}
+            return Step(alert.model_copy(update=taken))
+        case AlertHandedOn():
+            if alert.stage is Stage.TAKEN:
+                return _refuse(event, alert)
+            return _go_on(rules, event, alert, PageReason.ESCALATED)
+
+
+def _go_on(rules: SiteRules, event: Event, alert: OpenAlert, why: PageReason) -> Step[OpenAlert]:
+    """To the next in the chain. Whoever waits for a page is the next."""
+    step = alert.step if alert.stage is Stage.WAITING else alert.step + 1
+    return _page(rules, event, alert.model_copy(update={"stage": Stage.WAITING, "step": step, "why": why}))
+
+
+def _page(rules: SiteRules, event: Event, alert: OpenAlert) -> Step[OpenAlert]:
+    """The page that waits goes out, is deferred, or waits on because nobody is on call."""
+    paging, raised = rules.paging, alert.raised
+    asked = paging.on_call(event.time, alert.chain, alert.step)
+    if asked is None:
+        return _nobody(rules, event, alert)
+    alert = alert.model_copy(update={"attempt": alert.attempt + 1, "chain": asked.chain, "step": asked.step})
+    about = _about(event, alert) | {"attempt": alert.attempt}
+    until = paging.quiet_until(event.time, raised.priority)
+    if until is not None and alert.why is not PageReason.ESCALATED:
+        waiting = {"why": PageReason.DEFERRED, "deadline": until}
+        return Step(alert.model_copy(update=waiting), (AlertDeferred(**about, until=until, reason="quiet hours"),))
+    page = AlertPaged(
+        **about,
+        step=asked.step,
+        chain=asked.chain,
+        recipients=asked.recipients,
+        why=alert.why,
+        deliver_by=paging.deliver_by(event.time, raised.priority),
+        answer_by=paging.answer_by(event.time, raised.priority),
+        priority=raised.priority,
+        findings=raised.findings,
+        reason=raised.reason,
+    )
+    paged = {
+        "stage": Stage.PAGED,
+        "recipients": page.recipients,
+        "failed": (),
+        "answer_by": page.answer_by,
+        "deadline": page.deliver_by,
+    }
+    goes_on = (AlertEscalated(**about, why=page.why, step=page.step),) if page.why in _GOES_ON else ()
+    return Step(alert.model_copy(update=paged), (*goes_on, page))
+
+
+def _nobody(rules: SiteRules, event: Event, alert: OpenAlert) -> Step[OpenAlert]:
+    """The site has no chains. Where it never had any for this alert, nobody may ever take it: that comes to an end."""
+    if alert.attempt:
+        return Step(alert.model_copy(update={"deadline": event.time + RETRY}))
+    waited = event.time - alert.raised.time
+    if waited >= timedelta(seconds=rules.completeness.keep_s):
+        return Step(None, (_closed(event, alert, "nobody was on call"),))
+    # Each time after twice as long, or a site that pages nobody would have a clock that never rests.
+    return Step(alert.model_copy(update={"deadline": event.time + max(RETRY, waited)}))
+
+
+def _begins_anew(rules: SiteRules, at: datetime, alert: OpenAlert) -> bool:
+    """Whether the chain has no further step."""
+    following = rules.paging.on_call(at, alert.chain, alert.step + 1)
+    return following is not None and (following.chain, following.step) == (alert.chain, 0)
+
+
+def _close(rules: SiteRules, event: AlertEvent, alert: OpenAlert, ending: str) -> Step[OpenAlert]:
+    closed = {"stage": Stage.CLOSED, "ending": ending, "deadline": _remembered(rules, event)}
+    return Step(alert.model_copy(update=closed), (_closed(event, alert, ending, alert.dismissed_by),))
+
+
+def _closed(event: Event, alert: OpenAlert, reason: str, by: str | None = None) -> AlertClosed:
+    return AlertClosed(**_about(event, alert), reason=reason, by=by)
+
+
+def _refuse(act: Act, alert: OpenAlert | None) -> Step[OpenAlert]:
+    """What was asked cannot be done any more. Looking at an alert always can."""
+    if isinstance(act, AlertSeen):
+        return Step(alert)
+    if alert is None:
+        reason = "no such alert is known: it was closed long ago, or never raised"
+    elif alert.stage is Stage.TAKEN:
+        reason = f"{alert.taken_by[0]} has taken it"
+    else:
+        reason = f"it was {alert.ending}" + (f" by {alert.dismissed_by}" if alert.dismissed_by else "")
+    refused = AlertRefused(
+        time=act.time,
+        site=act.site,
+        study_uid=act.study_uid,
+        alert_id=act.alert_id,
+        revision=act.revision,
+        asked=act.TYPE,
+        by=act.by,
+        reason=reason,
+    )
+    return Step(alert, (refused,))
+
+
+def _about(event: Event, alert: OpenAlert) -> dict[str, Any]:
+    """What every event of an alert says."""
+    return {
+        "time": event.time,
+        "site": alert.site,
+        "study_uid": alert.study_uid,
+        "alert_id": alert.of_alert,
+        "revision": alert.raised.revision,
+    }
+
+
+def _remembered(rules: SiteRules, event: Event) -> datetime:
+    return event.time + timedelta(seconds=rules.completeness.keep_s)
