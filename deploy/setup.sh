@@ -37,6 +37,8 @@ need dcmtk storescu --version
 need dicom3tools sh -c 'command -v dciodvfy'
 need fonts-nanum test -e /usr/share/fonts/truetype/nanum/NanumGothic.ttf
 need docker-compose sh -c 'command -v docker-compose'
+need opensmtpd test -x /usr/sbin/smtpd
+need chromium sh -c 'command -v chromium'
 need libpython3.11 has_library libpython3.11.so.1.0
 need python3-venv find_python
 

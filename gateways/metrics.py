@@ -70,3 +70,22 @@ DELIVERY_SECONDS: Final = Histogram(
     ["destination"],
     buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600),
 )
+
+# --- alerts out ----------------------------------------------------------------------------------------------------
+
+UNDECODABLE_ALERTS: Final = Counter("sinsok_undecodable_alerts", "Records of the topics of alerts that are no event")
+PAGES: Final = Counter(
+    "sinsok_pages",
+    "Tries of a channel (site/recipient/channel): delivered, refused, unavailable; and, with no channel, pages that"
+    " were undelivered or deferred",
+    ["channel", "outcome"],
+)
+PAGE_SECONDS: Final = Histogram(
+    "sinsok_page_seconds",
+    "From a page to the far side's word that it has it, by kind of channel",
+    ["channel"],
+    buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 600),
+)
+CHANNEL_AWAY: Final = Gauge(
+    "sinsok_channel_away", "1 while a recipient's channel did not answer when it was last used", ["channel"]
+)

@@ -20,6 +20,7 @@ COMMANDS: Final[dict[str, str]] = {
     "events": "Print the events of topics.",
     "study": "Show one study's timeline.",
     "deliveries": "Show the results that are not in PACS or worklist yet, and why.",
+    "accounts": "List, add and remove people who sign in to the console.",
     "topics": "Compare the declared topics with the broker's.",
     "models": "List, install and check the models.",
     "schemas": "Export JSON Schema and AsyncAPI documents.",

@@ -13,13 +13,25 @@ from sinsok.settings import Settings
 
 
 def contradictions(settings: Settings) -> list[str]:
-    """Every contradiction between routes, alert rules and the model repository, one line each.
+    """Every contradiction between routes, alert rules and the model repository, or within the paging, one line each.
 
     A repository that is not on this machine contradicts nothing: then the model server has to be asked.
     """
+    paging = list(_recipients(settings))
     if not settings.model_repository.is_dir():
-        return []
-    return list(dict.fromkeys([*_routes(settings), *_rules(settings)]))
+        return paging
+    return list(dict.fromkeys([*_routes(settings), *_rules(settings), *paging]))
+
+
+def _recipients(settings: Settings) -> Iterator[str]:
+    for site, configured in settings.sites.items():
+        for chain in settings.rules.of(site).paging.chains:
+            named = {recipient for step in chain.steps for recipient in step}
+            if absent := named - configured.recipients.keys():
+                yield (
+                    f"paging.chains: {chain.name} pages {', '.join(sorted(absent))}: add"
+                    f" [sites.{site}.recipients.{min(absent)}], with channels"
+                )
 
 
 def _routes(settings: Settings) -> Iterator[str]:

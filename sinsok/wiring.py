@@ -6,6 +6,7 @@ mypy proves here that every gateway fits the port it is given to.
 import signal
 import threading
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from gateways import kafka
 from gateways.health import Complaints, HealthServer
@@ -89,8 +90,47 @@ def run_pacs_writer(settings: Settings) -> None:
         lambda *given: couriers(settings, *given),
         lambda: consumer(bootstrap),
         lambda: kafka.producer(bootstrap),
+        {settings.pacs_of(site).calling_ae for site in settings.sites},
     )
     _run("pacs-writer", ours, settings)
+
+
+def run_notifier(settings: Settings) -> None:
+    """Run the notifier in this process until SIGTERM or SIGINT."""
+    from gateways.alerts.intake import consumer
+    from gateways.alerts.notifier import Notifier
+    from sinsok.notifier import budgets, couriers
+
+    bootstrap = settings.kafka.bootstrap_servers
+    ours = Notifier(
+        settings.notifier.keep_days,
+        settings.home / "alerts",
+        tuple(settings.sites),
+        budgets(settings),
+        lambda ledger: couriers(settings, ledger),
+        lambda: consumer(bootstrap),
+        lambda: kafka.producer(bootstrap),
+    )
+    _run("notifier", ours, settings)
+
+
+def run_console(settings: Settings) -> None:
+    """Run the console in this process until SIGTERM or SIGINT."""
+    from gateways.console.console import Console
+
+    bootstrap, host = settings.kafka.bootstrap_servers, settings.console.health_host or settings.health.host
+    ports = {name: settings.health.first_port + number for number, name in enumerate(PROCESSES)}
+    ours = Console(
+        settings.console,
+        {name: site.console for name, site in settings.sites.items()},
+        settings.home / "console",
+        FileStore(settings.store),
+        bootstrap,
+        {name: f"{host.replace('{part}', name)}:{port}" for name, port in ports.items()},
+        lambda: kafka.producer(bootstrap),
+        ZoneInfo(settings.paging.timezone),
+    )
+    _run("console", ours, settings)
 
 
 def _run(part: str, ours: Process, settings: Settings) -> None:

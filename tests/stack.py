@@ -227,6 +227,7 @@ def install(folder: Path, *, changes: str = "", model_repository: Path = CHECKOU
         "triton": {url: f'"127.0.0.1:{free_port()}"' for url in ("grpc_url", "http_url", "metrics_url")},
         "dicom": {"port": str(free_port())},
         "orthanc": {"dicom_port": str(free_port()), "http_port": str(free_port())},
+        "console": {"port": str(free_port())},
         "health": {"first_port": str(health)},
     }
     sections = [

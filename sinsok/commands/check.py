@@ -7,10 +7,15 @@ from typing import NamedTuple
 
 import click
 
+from gateways.alerts.settings import SmtpChannel
+from gateways.alerts.smtp import reach
 from gateways.inference.server import NoSuchModel, TritonServer
 from gateways.kafka_topics import differences
+from gateways.pacs.settings import PacsSettings
+from gateways.worklist.settings import WorklistSettings
 from schemas.failures import NotInstalled, PortFailure
 from sinsok.consistency import contradictions
+from sinsok.destinations import pacs_of, worklist_of, worklists_of
 from sinsok.errors import UsageError
 from sinsok.settings import Settings, config_path, load
 from sinsok.stack import parts, probe
@@ -63,6 +68,7 @@ def checks(settings: Settings) -> Iterator[Check]:
     yield from _kafka(settings)
     yield from _triton(settings)
     yield from _dicom(settings)
+    yield from _mail(settings)
     host = settings.health.host
     for number, name in enumerate(PROCESSES):
         address = f"{host}:{settings.health.first_port + number}"
@@ -126,14 +132,42 @@ def _dicom(settings: Settings) -> Iterator[Check]:
 
 
 def _destinations(settings: Settings) -> Iterator[Check]:
-    """The PACS of each site that is not the one of the local stack."""
-    for site in settings.sites:
-        pacs, here = settings.pacs_of(site), settings.orthanc
-        if not pacs.objects.kinds or (pacs.host, pacs.port) == (here.host, here.dicom_port):
-            continue
-        assert pacs.host is not None
-        endpoint = f"{pacs.called_ae} {pacs.host}:{pacs.port}"
-        yield Check(f"pacs {site}", endpoint, _echo(pacs.host, pacs.port, pacs.called_ae), "correct sites.NAME.pacs")
+    """The PACS of each site and its worklists, reached as results reach them."""
+    for site, configured in settings.sites.items():
+        pacs = settings.pacs_of(site)
+        if pacs.objects.kinds:
+            web = pacs.dicomweb_url if pacs.delivery == "dicomweb" else None
+            endpoint = web or f"{pacs.called_ae} {pacs.host}:{pacs.port}"
+            yield Check(f"pacs {site}", endpoint, partial(_reach_pacs, pacs), "correct pacs or sites.NAME.pacs")
+        for name, worklist in worklists_of(site, configured.worklists):
+            endpoint = worklist.url if worklist.protocol == "ups" else f"{worklist.host}:{worklist.port}"
+            ask = partial(_reach_worklist, name, worklist)
+            yield Check(f"worklist {name}", endpoint, ask, "correct sites.NAME.worklists")
+
+
+def _reach_pacs(settings: PacsSettings) -> None:
+    pacs = pacs_of(settings)
+    try:
+        pacs.reach()
+    finally:
+        pacs.close()
+
+
+def _reach_worklist(name: str, settings: WorklistSettings) -> None:
+    worklist = worklist_of(name, settings)
+    try:
+        worklist.reach()
+    finally:
+        worklist.close()
+
+
+def _mail(settings: Settings) -> Iterator[Check]:
+    """The mail server, where somebody is told by mail: greeted as for a page, with TLS and the password."""
+    smtp = settings.notifier.smtp
+    recipients = (recipient for site in settings.sites.values() for recipient in site.recipients.values())
+    if any(isinstance(channel, SmtpChannel) for recipient in recipients for channel in recipient.channels):
+        ask = partial(reach, smtp, settings.notifier.timeout_s)
+        yield Check("mail", f"{smtp.host}:{smtp.port}", ask, "correct notifier.smtp")
 
 
 def _page(address: str, path: str) -> Callable[[], None]:

@@ -1,5 +1,6 @@
 """``sinsok demo``: the main job on synthetic studies, from C-STORE to alert, with the time every hop took."""
 
+import secrets
 import sys
 import time
 from collections.abc import Sequence
@@ -7,13 +8,16 @@ from pathlib import Path
 
 import click
 
+from gateways.console.settings import Grant
 from gateways.dicom import scu
 from schemas import topics
+from schemas.audit import Role
 from schemas.base import StudyEvent
 from schemas.deliveries import ResultArchived, ResultRejected
 from schemas.events import AlertRaised, AlertWithdrawn, SeriesReceived, StudyAssembled, StudyTriaged
 from sinsok import demo, phantom, settings
 from sinsok.commands import up
+from sinsok.commands.accounts import accounts_of
 from sinsok.errors import UserError
 from sinsok.keyimage import write_key_image
 from sinsok.settings import Settings
@@ -44,6 +48,11 @@ def command(ctx: click.Context) -> None:
     demo.follow(configuration.kafka.bootstrap_servers, names, journeys, _tell, _PATIENCE_S)
     _heading("What was decided")
     right = [_conclude(configuration, folder, journey) for journey in journeys]
+    _heading("Look at it")
+    for journey in journeys:
+        for alert in journey.alerts:
+            click.echo(f"  {configuration.console.url}/alerts/{alert.alert_id}")
+    _invite(configuration)
     click.echo("AI output. Not for diagnosis without a physician.")
     if not all(right):
         raise UserError("the demonstration did not decide as it should; the lines marked WRONG say where")
@@ -142,6 +151,16 @@ def _conclude(configuration: Settings, folder: Path, journey: demo.Journey) -> b
         click.echo(f"  in PACS   {_in_words(journey.archived)}; http://{pacs.host}:{pacs.http_port}/app/explorer.html")
     click.echo(f"  timeline  sinsok study {result.study_uid}")
     return not mistakes
+
+
+def _invite(configuration: Settings) -> None:
+    """The first time, an account for the console, where nobody but this machine reaches it."""
+    accounts = accounts_of(configuration)
+    if accounts.all() or configuration.console.oidc or not configuration.console.on_loopback:
+        return
+    password = secrets.token_urlsafe(12)
+    accounts.add("demo", password, Grant(roles=(Role.RADIOLOGIST, Role.OPERATOR), sites=("*",)))
+    click.echo(f"  sign in as demo with the password {password} (shown this once; `sinsok accounts` changes it)")
 
 
 def _in_words(event: ResultArchived) -> str:

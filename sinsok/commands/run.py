@@ -6,14 +6,14 @@ from sinsok import logs, settings
 from sinsok.errors import UsageError
 from sinsok.stack.processes import HOPS
 
-ROLES = ("dicom-gateway", "streams", "pacs-writer")
+ROLES = ("dicom-gateway", "streams", "pacs-writer", "notifier", "console")
 
 
 @click.command(short_help="Run one process in the foreground.")
 @click.argument("role")
 @click.option("--hop", help=f"Which hop the stream process runs: {', '.join(HOPS)}.")
 def command(role: str, hop: str | None) -> None:
-    """Run ROLE (dicom-gateway, streams or pacs-writer) until SIGTERM; logs go to stderr, one JSON object a line."""
+    """Run ROLE (dicom-gateway, streams, pacs-writer, notifier or console) until SIGTERM; logs: JSON lines on stderr."""
     if role not in ROLES:
         raise UsageError(f"there is no role {role!r}; roles are {', '.join(ROLES)}")
     if role == "streams" and hop not in HOPS:
@@ -29,5 +29,9 @@ def command(role: str, hop: str | None) -> None:
         wiring.run_streams(configuration, hop)
     elif role == "pacs-writer":
         wiring.run_pacs_writer(configuration)
+    elif role == "notifier":
+        wiring.run_notifier(configuration)
+    elif role == "console":
+        wiring.run_console(configuration)
     else:
         wiring.run_dicom_gateway(configuration)

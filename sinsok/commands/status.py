@@ -8,7 +8,7 @@ import click
 from sinsok import settings
 from sinsok.settings import Settings
 from sinsok.stack import marked, state
-from sinsok.stack.lag import GROUPS, READS, consumer_lag
+from sinsok.stack.lag import GROUPS, consumer_lag, reads
 from sinsok.stack.part import NotReady
 from sinsok.stack.parts import externals, parts
 from sinsok.stack.state import PartState
@@ -21,7 +21,8 @@ def command(as_json: bool) -> None:
     configuration = settings.load()
     states = current(configuration)
     kafka_answers = any(part.name == "kafka" and part.state == "ready" for part in states)
-    lag = consumer_lag(configuration.kafka.bootstrap_servers, READS) if kafka_answers else {}
+    groups = reads(configuration.sites)
+    lag = consumer_lag(configuration.kafka.bootstrap_servers, groups) if kafka_answers else {}
     rows = [{**asdict(part), "lag": lag.get(GROUPS.get(part.name, ""))} for part in states]
     if as_json:
         click.echo(json.dumps(rows, indent=2))

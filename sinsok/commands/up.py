@@ -41,6 +41,7 @@ def command() -> None:
         return
     _wait(home, stack)
     click.echo(f"up: send studies to {configuration.dicom.host}:{configuration.dicom.port}; `sinsok down` stops it")
+    click.echo(f"console: {configuration.console.url}; `sinsok accounts add` lets people in")
 
 
 def _clear(home: Path, stack: tuple[Part, ...]) -> None:

@@ -63,6 +63,8 @@ dicom_port = $pacs
 http_port = $pacs_http
 [writer]
 port = $commitment
+[console]
+port = $console
 [pacs]
 absent_study = "write"
 [health]
@@ -123,7 +125,18 @@ class House:
             shutil.copytree(model_folder, copy, ignore=shutil.ignore_patterns("__pycache__"))
             for version in versions(copy):
                 stamp(copy, version)
-        names = ("kafka", "controller", "grpc", "http", "metrics", "dicom", "pacs", "pacs_http", "commitment")
+        names = (
+            "kafka",
+            "controller",
+            "grpc",
+            "http",
+            "metrics",
+            "dicom",
+            "pacs",
+            "pacs_http",
+            "commitment",
+            "console",
+        )
         ports = {name: free_port() for name in names} | {"health": _first_of_free_ports(len(PROCESSES))}
         configuration = folder / "sinsok.toml"
         suwon = f'model = "{model}"' + (f'\nconfirm = "{confirm}@1"' if confirm else "")

@@ -19,7 +19,7 @@ SEED = 5
 BURST = 10
 READERS = {
     DICOM_SERIES.name: {"assemble"},
-    DEADLINES.name: {"assemble", "alert"},
+    DEADLINES.name: {"assemble", "alert", "escalate"},
     STUDIES.name: {"infer", "confirm"},
     RESULTS.name: {"alert"},
 }

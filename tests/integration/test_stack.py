@@ -59,6 +59,8 @@ def test_up_starts_every_part_and_shows_it(running: Installation) -> None:
         "streams-infer",
         "streams-confirm",
         "streams-alert",
+        "pacs-writer",
+        "streams-escalate",
     ]
     for part in parts.values():
         assert part["state"] == "ready"

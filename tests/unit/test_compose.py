@@ -16,6 +16,7 @@ import yaml
 
 import gateways.metrics  # noqa: F401 - fills the registry
 import streams.metrics  # noqa: F401
+from gateways.console.settings import ConsoleSettings
 from gateways.delivery.settings import WriterSettings
 from gateways.dicom.settings import DicomGatewaySettings
 from sinsok.cli import cli
@@ -109,6 +110,8 @@ def test_published_ports_are_the_services_own_and_on_this_machine_only(name: str
     own = OTHERS_PORTS.get(name) or ({health_port(name)} if name in PROCESSES else set())
     if name == "pacs-writer":
         own = {*own, WriterSettings().port, int(services()[name]["environment"]["SINSOK_WRITER__PORT"])}
+    if name == "console":
+        own = {*own, ConsoleSettings().port}
     if name == "dicom-gateway":
         own = {*own, DicomGatewaySettings().port, int(services()[name]["environment"]["SINSOK_DICOM__PORT"])}
 

@@ -3,16 +3,19 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from socket import create_server
+from urllib.parse import urlsplit
 
 import pytest
 
 from gateways.inference.server import TritonServer
-from schemas.failures import NotInstalled, Unavailable, Unreadable
+from schemas.failures import NotInstalled, Refused, Unavailable, Unreadable
 from sinsok.commands import check
 from sinsok.commands.check import Check, checks
 from sinsok.consistency import contradictions
 from sinsok.settings import Settings, load
 from sinsok.stack.part import CHECKOUT, NotReady
+from tests.unit.gateways.worklist.ups_server import UpsServer
 from tests.unit.sinsok.commandline import sinsok
 
 SITES = '[sites.suwon]\ncalled_ae = "SUWON_AI"\n[sites.icheon]\ncalled_ae = "ICHEON_AI"\n'
@@ -134,13 +137,61 @@ def test_every_endpoint_of_the_configuration_is_asked() -> None:
         "dicom icheon ICHEON_AI 127.0.0.1:11112",
         "pacs http://127.0.0.1:8042",
         "pacs PACS 127.0.0.1:4242",
+        "pacs suwon PACS 127.0.0.1:4242",
+        "pacs anseong PACS 127.0.0.1:4242",
+        "pacs icheon PACS 127.0.0.1:4242",
         "dicom-gateway http://127.0.0.1:9100/readyz",
         "streams-assemble http://127.0.0.1:9101/readyz",
         "streams-infer http://127.0.0.1:9102/readyz",
         "streams-confirm http://127.0.0.1:9103/readyz",
         "streams-alert http://127.0.0.1:9104/readyz",
         "pacs-writer http://127.0.0.1:9105/readyz",
+        "streams-escalate http://127.0.0.1:9106/readyz",
+        "notifier http://127.0.0.1:9107/readyz",
+        "console http://127.0.0.1:9108/readyz",
     }
+
+
+DESTINATIONS = """
+[sites.suwon]
+called_ae = "SUWON_AI"
+[sites.suwon.pacs]
+host = "127.0.0.1"
+port = {pacs}
+calling_ae = "SUWON_SINSOK"
+timeout_s = 0.2
+[[sites.suwon.worklists]]
+protocol = "hl7"
+host = "127.0.0.1"
+port = {hl7}
+[[sites.suwon.worklists]]
+protocol = "ups"
+url = "http://127.0.0.1:{ups}/dicom-web"
+[sites.icheon]
+called_ae = "ICHEON_AI"
+[sites.icheon.pacs]
+delivery = "dicomweb"
+dicomweb_url = "http://127.0.0.1:{web}/dicom-web"
+"""
+
+
+def test_pacs_and_worklists_are_reached_as_results_reach_them(configured: Path) -> None:
+    with create_server(("127.0.0.1", 0)) as pacs, create_server(("127.0.0.1", 0)) as hl7, UpsServer() as ups:
+        ports = {"pacs": pacs.getsockname()[1], "hl7": hl7.getsockname()[1], "ups": urlsplit(ups.url).port}
+        text = DESTINATIONS.format(**ports, web=ports["ups"])
+        asked = {f"{one.name} {one.endpoint}": one for one in checks(settings(configured, text))}
+        # It takes connections and says nothing: the site's own time for an answer is over soon.
+        with pytest.raises(Unavailable, match=r"no answer within 0\.2 s .*calling SUWON_SINSOK"):
+            asked[f"pacs suwon PACS 127.0.0.1:{ports['pacs']}"].ask()
+        with pytest.raises(Refused, match="HTTP 404"):  # it has no QIDO-RS
+            asked[f"pacs icheon http://127.0.0.1:{ports['ups']}/dicom-web"].ask()
+        asked[f"worklist suwon/hl7 127.0.0.1:{ports['hl7']}"].ask()
+        hl7.accept()[0].close()
+        asked[f"worklist suwon/ups {ups.url}"].ask()
+    assert [method for method, *_ in ups.requests] == ["GET", "GET"]
+    for name in (f"worklist suwon/hl7 127.0.0.1:{ports['hl7']}", f"worklist suwon/ups {ups.url}"):
+        with pytest.raises(Unavailable, match="cannot be reached"):
+            asked[name].ask()
 
 
 @pytest.mark.parametrize(

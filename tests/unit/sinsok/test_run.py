@@ -10,8 +10,8 @@ from sinsok.errors import UsageError
     ("arguments", "said"),
     [
         (["radiologist"], "there is no role 'radiologist'; roles are dicom-gateway, streams"),
-        (["streams"], "streams needs --hop, one of assemble, infer, confirm, alert"),
-        (["streams", "--hop", "guess"], "one of assemble, infer, confirm, alert, not 'guess'"),
+        (["streams"], "streams needs --hop, one of assemble, infer, confirm, alert, escalate"),
+        (["streams", "--hop", "guess"], "one of assemble, infer, confirm, alert, escalate, not 'guess'"),
         (["dicom-gateway", "--hop", "infer"], "--hop belongs to streams"),
     ],
 )

@@ -10,6 +10,7 @@ from sinsok.settings import load
 
 Write = Callable[[str], Path]
 SITE = '[sites.suwon]\ncalled_ae = "SUWON_AI"\n'
+CHAIN = '[[paging.chains]]\nname = "always"\n'
 
 
 @pytest.fixture
@@ -61,6 +62,22 @@ def test_a_site_may_decide_for_itself(write: Write) -> None:
     assert rules.of("icheon").completeness.quiet_s == 60
 
 
+def test_a_site_may_have_its_own_people(write: Write) -> None:
+    own = '[sites.icheon]\ncalled_ae = "ICHEON_AI"\n[[sites.icheon.paging.chains]]\nname = "own"\nsteps = [["b"]]\n'
+    rules = load({"SINSOK_CONFIG": str(write(SITE + CHAIN + 'steps = [["a"]]\n' + own))}).rules
+    assert [chain.name for chain in rules.of("suwon").paging.chains] == ["always"]
+    assert [chain.name for chain in rules.of("icheon").paging.chains] == ["own"]
+
+
+def test_the_example_of_who_is_paged_is_valid(write: Write) -> None:
+    lines = (Path(__file__).parents[3] / "sinsok.toml").read_text(encoding="utf-8").splitlines()
+    begin = lines.index("# [paging]")
+    example = [line.removeprefix("#").strip() for line in lines[begin : lines.index("", begin)]]
+    paging = load({"SINSOK_CONFIG": str(write(SITE + "\n".join(example)))}).paging
+    assert [chain.name for chain in paging.chains] == ["day", "night"]
+    assert paging.quiet
+
+
 def test_paths_are_relative_to_the_configuration(write: Write) -> None:
     path = write(SITE + "")
     settings = load({"SINSOK_CONFIG": str(path)})
@@ -88,6 +105,16 @@ def test_variables_win_over_the_file(write: Write, monkeypatch: pytest.MonkeyPat
         (SITE + "[completeness]\nquiet_s = -1\n", "completeness.quiet_s: Input should be greater than 0 (is -1)"),
         (SITE + "[dicom]\nport = 70000\n", "dicom.port: Input should be less than or equal to 65535 (is 70000)"),
         (SITE + '[[routes]]\nmodel = "m"\nexclude_kernel = "["\n', "routes.0.exclude_kernel: is no regular expression"),
+        (SITE + CHAIN + "steps = []\n", "paging.chains.0.steps: Tuple should have at least 1 item"),
+        (
+            SITE + CHAIN + 'steps = [["a"]]\ndays = ["someday"]\n',
+            "paging.chains.0.days.0: Input should be 'mon', 'tue', 'wed', 'thu', 'fri', 'sat' or 'sun' (is 'someday')",
+        ),
+        (
+            SITE + CHAIN + 'steps = [["a"]]\nbegin = "07:00"\nend = "19:00"\n',
+            "paging: nobody is on call on mon at 00:00: add a chain without hours at the end",
+        ),
+        (SITE + '[sites.suwon.paging]\ntimezone = "Suwon"\n', "sites.suwon.paging.timezone: there is no time zone"),
         ('[sites."Suwon 1"]\ncalled_ae = "SUWON_AI"\n', "sites.Suwon 1.[key]: String should match pattern"),
         ('[sites.suwon]\ncalled_ae = "SEVENTEEN_LETTERS"\n', "sites.suwon.called_ae: String should have at most 16"),
         (

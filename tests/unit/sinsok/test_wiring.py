@@ -1,8 +1,12 @@
 from pathlib import Path
 
+import pytest
+
+from gateways.delivery import writer
+from gateways.pacs.settings import PacsSettings
 from sinsok import settings, wiring
-from sinsok.stack.lag import READS
-from sinsok.stack.processes import HOPS
+from sinsok.stack.lag import GROUPS, reads
+from sinsok.stack.processes import HOPS, PROCESSES
 from streams.faust_app import app_id
 from streams.hop import StatefulHop, StatelessHop
 from streams.pipeline import pipeline
@@ -15,11 +19,14 @@ CONFIGURATION = settings.load({"SINSOK_CONFIG": str(Path(__file__).parents[3] / 
 def test_every_hop_of_the_pipeline_has_a_process() -> None:
     hops = pipeline(CONFIGURATION.rules, FakeInference())
     assert tuple(hop.name for hop in hops if isinstance(hop, StatelessHop | StatefulHop)) == HOPS
+    assert {name: ("streams", "--hop", name.removeprefix("streams-")) for name in GROUPS}.items() <= PROCESSES.items()
 
 
 def test_lag_is_asked_of_what_each_hop_reads() -> None:
     hops = pipeline(CONFIGURATION.rules, FakeInference())
-    assert {app_id(hop.name): hop.reads for hop in hops if isinstance(hop, StatelessHop | StatefulHop)} == READS
+    read = {app_id(hop.name): hop.reads for hop in hops if isinstance(hop, StatelessHop | StatefulHop)}
+    assert read == reads(CONFIGURATION.sites)
+    assert set(GROUPS.values()) == set(read)
 
 
 def test_every_hop_says_which_topics_it_writes() -> None:
@@ -44,3 +51,13 @@ def test_only_hops_that_ask_models_are_given_the_time_of_a_reading() -> None:
     confirming = wiring.stream_settings(CONFIGURATION, "confirm")
     assert confirming.stalled_after_s > CONFIGURATION.triton.routine_timeout_s
     assert confirming.rebalance_timeout_s > CONFIGURATION.triton.routine_timeout_s
+
+
+def test_the_writer_answers_to_every_name_that_it_asks_under(monkeypatch: pytest.MonkeyPatch) -> None:
+    suwon = CONFIGURATION.sites["suwon"].model_copy(update={"pacs": PacsSettings(calling_ae="SUWON_SINSOK")})
+    configured = CONFIGURATION.model_copy(update={"sites": {**CONFIGURATION.sites, "suwon": suwon}})
+    given: list[object] = []
+    monkeypatch.setattr(writer, "ResultWriter", lambda *arguments: given.extend(arguments))
+    monkeypatch.setattr(wiring, "_run", lambda *_: None)
+    wiring.run_pacs_writer(configured)
+    assert given[-1] == {"SUWON_SINSOK", "SINSOK"}

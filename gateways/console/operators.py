@@ -1,0 +1,36 @@
+"""How the parts are: health, lag, dead letters, and when each scanner sent its newest image."""
+
+from datetime import timedelta
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+
+from gateways.console.access import Operator, Overview
+from gateways.console.backstage import backstage
+from gateways.console.rendering import render
+
+router = APIRouter()
+
+
+@router.get("/operators")
+def operators(request: Request, overview: Operator) -> HTMLResponse:
+    """The whole page."""
+    return render(request, "operators.html", **_shown(request, overview))
+
+
+@router.get("/operators/state")
+def state(request: Request, overview: Operator) -> HTMLResponse:
+    """The same, without the page around it: what an open page asks for from time to time."""
+    return render(request, "parts.html", **_shown(request, overview))
+
+
+def _shown(request: Request, overview: Overview) -> dict[str, Any]:
+    behind = backstage(request)
+    silent_since = behind.now() - timedelta(minutes=behind.settings.silent_minutes)
+    return {
+        "parts": behind.probes.newest,
+        "senders": [(site, ae, at, at < silent_since) for site, ae, at in overview.senders()],
+        "letters": overview.letters(),
+        "listeners": behind.hub.listeners,
+    }

@@ -1,0 +1,68 @@
+"""How the other parts are: their ``/readyz`` and lag, asked every few seconds and remembered."""
+
+import http.client
+import re
+from collections.abc import Mapping
+from threading import Event, Thread
+from typing import Final, NamedTuple
+
+_EVERY_S: Final = 10.0
+_ANSWER_S: Final = 3.0
+_LAG: Final = re.compile(r"^sinsok_lag\{[^}]*\} (\S+)$", re.MULTILINE)
+
+
+class PartHealth(NamedTuple):
+    """What a part said of itself."""
+
+    name: str
+    state: str
+    """``ready``, ``not ready`` or ``away``."""
+    complaints: tuple[str, ...]
+    lag: int | None
+
+
+class Probes:
+    """``parts`` are the health addresses (``host:port``) by name."""
+
+    def __init__(self, parts: Mapping[str, str]) -> None:
+        self._parts = dict(parts)
+        self._stop = Event()
+        self._thread = Thread(target=self._run, name="probes", daemon=True)
+        self.newest: list[PartHealth] = []
+        """As they were when last asked, in the order of the flow."""
+
+    def start(self) -> None:
+        """Begin to ask."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self.newest = [_ask(name, address) for name, address in self._parts.items()]
+            self._stop.wait(_EVERY_S)
+
+
+def _ask(name: str, address: str) -> PartHealth:
+    try:
+        status, said = _get(address, "/readyz")
+        _, metrics = _get(address, "/metrics")
+    except (OSError, http.client.HTTPException):
+        return PartHealth(name, "away", (), None)
+    lags = [int(float(value)) for value in _LAG.findall(metrics)]
+    ready = status == http.client.OK
+    complaints = () if ready else tuple(said.splitlines())
+    return PartHealth(name, "ready" if ready else "not ready", complaints, sum(lags) if lags else None)
+
+
+def _get(address: str, path: str) -> tuple[int, str]:
+    connection = http.client.HTTPConnection(address, timeout=_ANSWER_S)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read().decode(errors="replace")
+    finally:
+        connection.close()

@@ -1,0 +1,299 @@
+"""The console on a real broker, as people use it: in a browser, on a phone, and while the broker is away."""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from uuid import UUID
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from gateways import kafka
+from gateways.console.accounts import Accounts
+from gateways.console.settings import Grant
+from gateways.objects import FileStore
+from schemas.audit import Role, StudyViewed
+from schemas.base import Event
+from schemas.envelope import decode
+from schemas.events import AlertRaised, AlertWithdrawn, BatchEnd, Series, SeriesReceived, StudyTriaged
+from schemas.identity import derived_id
+from schemas.paging import AlertAcknowledged, AlertDismissed, AlertPaged, AlertSeen, PageReason
+from schemas.topics import topic_of
+from tests.results import small_study
+from tests.stack import Installation, RunningPart, install, wait_until
+
+pytestmark = pytest.mark.integration
+
+PASSWORD = "correct horse battery"
+PEOPLE = {"dr.kim": Role.RADIOLOGIST, "dr.lee": Role.RADIOLOGIST, "ops": Role.OPERATOR}
+PATIENT = "PHANTOM"
+
+
+class House:
+    """A console with its broker, and what else would write to the topics."""
+
+    def __init__(self, installation: Installation) -> None:
+        self.installation = installation
+        self.bootstrap = installation.settings.kafka.bootstrap_servers
+        self.url = installation.settings.console.url
+        self.broker: RunningPart = installation.part("kafka")
+        self.console: RunningPart = installation.part("console")
+        self.accounts = Accounts(installation.settings.home / "console" / "accounts.json", installation.settings.sites)
+
+    def publish(self, *events: Event) -> None:
+        producer = kafka.producer(self.bootstrap)
+        for event in events:
+            kafka.publish(producer, topic_of(event), event)
+
+    def said(self, alert_id: UUID | None = None) -> list[Event]:
+        """What stands on the topics that the console writes to, about an alert or about studies."""
+        topic = "audit.views" if alert_id is None else "alerts.suwon"
+        found = [decode(record.headers, record.value) for record in kafka.read(self.bootstrap, [topic])]
+        return [event for event in found if alert_id is None or event.key == str(alert_id)]
+
+    def bleed(self, name: str) -> AlertRaised:
+        """A study with a bleed, stored, read, and paged to the night shift."""
+        now = datetime.now(UTC)
+        study = small_study(FileStore(self.installation.settings.store), name, size=128, slices=12)
+        result = study.result().model_copy(update={"time": now, "last_image_at": now})
+        raised = _raised(result, now)
+        self.publish(
+            _received(study.uid, str(study.datasets[0].SeriesInstanceUID), study.manifest, now), result, raised
+        )
+        self.publish(
+            AlertPaged(
+                **_about(raised),
+                attempt=1,
+                step=0,
+                chain="night",
+                recipients=("on-call",),
+                why=PageReason.RAISED,
+                deliver_by=now,
+                answer_by=now,
+                priority=raised.priority,
+                findings=raised.findings,
+                reason=raised.reason,
+            )
+        )
+        return raised
+
+
+def _received(uid: str, series_uid: str, manifest: object, now: datetime) -> SeriesReceived:
+    series = Series(
+        series_uid=series_uid,
+        modality="CT",
+        body_part="HEAD",
+        study_description="Brain <b>CT</b>",
+        series_description="5 mm",
+        kernel="H31s",
+        slice_thickness_mm=5.0,
+        sop_classes=("1.2.840.10008.5.1.4.1.1.2",),
+        transfer_syntaxes=("1.2.840.10008.1.2.1",),
+        instances=12,
+        expected_instances=None,
+        geometry=None,
+        first_image_at=now,
+        last_image_at=now,
+        manifest=manifest,
+    )
+    return SeriesReceived(
+        time=now,
+        site="suwon",
+        study_uid=uid,
+        batch=1,
+        study_batch=1,
+        batch_end=BatchEnd.RELEASED,
+        open_associations=0,
+        sending_ae="CT_ER",
+        called_ae="SUWON_AI",
+        series=series,
+    )
+
+
+def _raised(result: StudyTriaged, now: datetime) -> AlertRaised:
+    assert result.provenance is not None
+    return AlertRaised(
+        time=now,
+        site=result.site,
+        study_uid=result.study_uid,
+        alert_id=derived_id("alert", result.key),
+        revision=1,
+        priority=result.priority,
+        findings=result.findings,
+        reason="bleed (rule: from 2 ml)",
+        provenance=result.provenance,
+        final=True,
+        result=result.event_id,
+        last_image_at=now,
+    )
+
+
+def _about(raised: AlertRaised) -> dict[str, object]:
+    about = raised.model_dump(include={"site", "study_uid", "alert_id", "revision"})
+    return {**about, "time": datetime.now(UTC)}
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    house = House(install(tmp_path_factory.mktemp("console"), changes="[sites.suwon]\nconsole.show_patient = true\n"))
+    for name, role in PEOPLE.items():
+        house.accounts.add(name, PASSWORD, Grant(roles=(role,), sites=("suwon",)))
+    with house.broker, house.console:
+        yield house
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+Enter = Callable[..., Page]
+
+
+@pytest.fixture
+def enter(house: House, chromium: Browser) -> Iterator[Enter]:
+    """Browsers of people who are signed in. A blocked script and an error in one fail the test."""
+    contexts: list[BrowserContext] = []
+    complaints: list[str] = []
+
+    def enter(name: str, path: str = "/worklist", **settings: object) -> Page:
+        context = chromium.new_context(base_url=house.url, **settings)  # type: ignore[arg-type]
+        context.set_default_timeout(30_000)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+        page.goto(path)
+        page.locator("input[name=name]").fill(name)
+        page.locator("input[name=password]").fill(PASSWORD)
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"**{path}")
+        return page
+
+    expect.set_options(timeout=30_000)
+    yield enter
+    for context in contexts:
+        context.close()
+    # What the network refuses is the tests' own doing: an act that comes too late, a console that was killed.
+    assert [line for line in complaints if not line.startswith("Failed to load resource")] == []
+
+
+def test_an_alert_arrives_is_opened_and_acknowledged_with_the_keyboard_and_a_colleague_sees_it(
+    house: House, enter: Enter
+) -> None:
+    mine, hers = enter("dr.kim"), enter("dr.lee")
+    raised = house.bleed("first")
+    row = f"tr:has(a[href='/alerts/{raised.alert_id}'])"
+    for page in (mine, hers):
+        expect(page.locator(row)).to_be_visible()
+        expect(page).to_have_title(re.compile(r"^\(1\) "))
+    expect(mine.locator("#told")).to_contain_text("New alert")
+    expect(mine.locator(row)).to_contain_text("Brain <b>CT</b>")
+
+    mine.keyboard.press("j")
+    mine.keyboard.press("Enter")
+    mine.wait_for_url(f"**/alerts/{raised.alert_id}")
+    expect(mine.locator("figure.viewer canvas")).to_be_visible()
+    expect(mine.locator(".findings")).to_contain_text("Intracranial")
+    expect(mine.locator(".notice").last).to_contain_text("Not for diagnosis")
+    expect(mine.locator(".patient")).to_contain_text(PATIENT)
+    mine.keyboard.press("a")
+    expect(mine.locator(".alert .state")).to_have_text("acknowledged")
+    expect(hers.locator(row)).to_contain_text("dr.kim")
+
+    def told() -> None:
+        kinds = [(type(event), getattr(event, "by", None)) for event in house.said(raised.alert_id)]
+        assert (AlertSeen, "dr.kim") in kinds
+        assert (AlertAcknowledged, "dr.kim") in kinds
+
+    wait_until(told, seconds=20)
+    views = [event for event in house.said() if isinstance(event, StudyViewed) and event.study_uid == raised.study_uid]
+    assert {(event.by, event.what) for event in views} == {("dr.kim", "page"), ("dr.kim", "pictures")}
+
+
+def test_on_a_phone_in_korean_an_alert_is_no_finding(house: House, enter: Enter) -> None:
+    raised = house.bleed("phone")
+    phone = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True, "locale": "ko-KR"}
+    page = enter("dr.kim", f"/alerts/{raised.alert_id}", **phone)
+    expect(page.get_by_text("의사의 판독 없이").first).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing has to be pushed sideways"
+    page.locator("input[name=reason]").fill("석회화 <script>alert(1)</script>")
+    page.get_by_role("button", name="소견 아님").tap()
+    expect(page.locator(".alert .state")).to_have_text("소견 아님")
+    expect(page.locator(".alert .reason")).to_contain_text("<script>alert(1)</script>")
+    wait_until(lambda: _has(house, raised, AlertDismissed), seconds=20)
+
+
+def test_what_was_withdrawn_meanwhile_cannot_be_acknowledged(house: House, enter: Enter) -> None:
+    raised = house.bleed("withdrawn")
+    page = enter("dr.lee", f"/alerts/{raised.alert_id}")
+    button = page.get_by_role("button", name="Acknowledge")
+    expect(button).to_be_visible()
+    # The page as it was: it no longer follows.
+    page.evaluate("document.querySelector('#state').removeAttribute('data-live')")
+    page.route("**/state*", lambda route: route.abort())
+    house.publish(AlertWithdrawn(**_about(raised), reason="revision 2 took the finding back"))
+    with httpx.Client(base_url=house.url) as probe:
+        assert probe.get("/readyz").status_code == 200
+    time.sleep(1)
+    button.click()
+    expect(page.get_by_role("alert").first).to_contain_text("was withdrawn")
+    expect(page.locator(".alert .reason")).to_contain_text("revision 2 took the finding back")
+    assert not any(isinstance(event, AlertAcknowledged) for event in house.said(raised.alert_id))
+
+
+def test_an_acknowledgement_survives_the_broker_and_the_console(house: House, enter: Enter) -> None:
+    raised = house.bleed("away")
+    page = enter("dr.kim", f"/alerts/{raised.alert_id}")
+    wait_until(lambda: _has(house, raised, AlertSeen), seconds=20)
+    house.broker.pause()
+    try:
+        page.keyboard.press("a")
+        expect(page.locator(".alert .state")).to_have_text("acknowledged")
+        house.console.kill()
+    finally:
+        house.broker.resume()
+    house.console.start()
+    wait_until(lambda: _has(house, raised, AlertAcknowledged), seconds=60)
+    acknowledged = [event for event in house.said(raised.alert_id) if isinstance(event, AlertAcknowledged)]
+    assert {event.event_id for event in acknowledged} == {acknowledged[0].event_id}
+
+
+def test_operators_see_the_parts_and_the_scanners(house: House, enter: Enter) -> None:
+    page = enter("ops", "/operators")
+    expect(page.get_by_text("streams-infer")).to_be_visible()
+    expect(page.get_by_text("CT_ER")).to_be_visible()
+    expect(page.locator(".light.away").first).to_be_visible()
+
+
+def test_fifty_consoles_hear_of_an_alert(house: House) -> None:
+    with httpx.Client(base_url=house.url, headers={"origin": house.url}) as client:
+        token = re.search(r'name="csrf" value="([0-9a-f]+)"', client.get("/login").text)
+        assert token is not None
+        client.post("/login", data={"csrf": token[1], "name": "dr.kim", "password": PASSWORD})
+        streams = [client.stream("GET", "/live", timeout=30) for _ in range(50)]
+        lines = [stream.__enter__().iter_lines() for stream in streams]
+        for one in lines:
+            assert _next(one, "event: ") == "event: open"
+        house.bleed("fifty")
+        assert [_until(one, "event: alert") for one in lines] == ["event: alert"] * 50
+        assert client.get("/worklist").elapsed.total_seconds() < 5
+        for stream in streams:
+            stream.__exit__(None, None, None)
+
+
+def _next(lines: Iterator[str], beginning: str) -> str:
+    return next(line for line in lines if line.startswith(beginning))
+
+
+def _until(lines: Iterator[str], wanted: str) -> str:
+    return next(line for line in lines if line == wanted)
+
+
+def _has(house: House, raised: AlertRaised, kind: type[Event]) -> None:
+    assert any(isinstance(event, kind) for event in house.said(raised.alert_id))
