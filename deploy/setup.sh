@@ -105,10 +105,17 @@ triton() {
     environment .local/triton-venv requirements/triton.txt
 }
 
-mkdir -p .local/kafka
+hapi() {
+    say "HAPI HL7, the tests' receiver of messages (.local/hapi-libs)"
+    mvn --quiet --batch-mode -Dstyle.color=never --file tests/hapi/pom.xml \
+        dependency:copy-dependencies "-DoutputDirectory=$PWD/.local/hapi-libs"
+}
+
+mkdir -p .local/kafka .local/hapi-libs
 step .venv/.installed "pyproject.toml requirements/dev.txt requirements/build.txt" project
 step .local/kafka/.installed deploy/kafka/pom.xml kafka
 step .local/triton-venv/.installed requirements/triton.txt triton
+step .local/hapi-libs/.installed tests/hapi/pom.xml hapi
 
 # --- weights of the trained network, where they can be had; nothing below makes setup fail ---------------------------------
 

@@ -6,7 +6,6 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import sha256
 from typing import Any, Self
 
 from sinsok.stack.part import CHECKOUT
@@ -91,12 +90,6 @@ class Received:
 
 @contextmanager
 def hapi_receiver() -> Iterator[Hapi]:
-    """A running receiver; its libraries are fetched when they are missing."""
-    wanted = sha256((HAPI / "pom.xml").read_bytes()).hexdigest()
-    stamp = LIBRARIES / ".installed"
-    if not stamp.exists() or stamp.read_text() != wanted:
-        command = ("mvn", "--quiet", "--batch-mode", "-Dstyle.color=never", "--file", str(HAPI / "pom.xml"))
-        subprocess.run((*command, "dependency:copy-dependencies", f"-DoutputDirectory={LIBRARIES}"), check=True)
-        stamp.write_text(wanted)
+    """A running receiver. `make setup` brings its libraries."""
     with Hapi() as receiver:
         yield receiver

@@ -308,8 +308,8 @@ class Viewer {
     if (event.key in steps) this.show(this.index + steps[event.key]);
     else if (event.key === "Home") this.show(0);
     else if (event.key === "End") this.show(this.stack.slices - 1);
-    else if (event.key === "o") this.toggleOutlines();
-    else if (event.key === "k") this.toKey();
+    else if (event.code === "KeyO") this.toggleOutlines();
+    else if (event.code === "KeyK") this.toKey();
     else if (preset) this.see(preset);
     else return;
     event.preventDefault();
