@@ -15,9 +15,9 @@ demo: setup ## Send synthetic studies through the whole stack and show what was 
 test: lint ## All tests, against real parts on free ports
 	@# The end-to-end tests wait more than they compute: the others run beside them. What a shell puts into the
 	@# background ignores an interrupt, and these have processes to end.
-	@env --default-signal=INT SINSOK_TEST_PORTS=26000 $(BIN)/pytest tests/e2e > .local/test-e2e.log 2>&1 & e2e=$$!; \
+	@env --default-signal=INT TEST_PORTS=26000 $(BIN)/pytest tests/e2e > .local/test-e2e.log 2>&1 & e2e=$$!; \
 	trap 'kill -INT $$e2e' INT TERM; \
-	SINSOK_TEST_PORTS=20000 $(BIN)/pytest tests/contract tests/integration tests/unit; others=$$?; \
+	TEST_PORTS=20000 $(BIN)/pytest tests/contract tests/integration tests/unit; others=$$?; \
 	wait $$e2e; e2e=$$?; cat .local/test-e2e.log; exit $$((others || e2e))
 
 lint: setup ## ruff, mypy --strict, import-linter

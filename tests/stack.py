@@ -28,9 +28,9 @@ def free_port() -> int:
     """A port that nobody listens on and that this run has not handed out before.
 
     Below the kernel's ephemeral range, so that no outgoing connection takes it between a kill and the restart. Runs at
-    the same time have ranges of their own: SINSOK_TEST_PORTS is where one begins.
+    the same time have ranges of their own: TEST_PORTS is where one begins.
     """
-    start = int(os.environ.get("SINSOK_TEST_PORTS", 20_000 + os.getpid() % 10_000))
+    start = int(os.environ.get("TEST_PORTS", 20_000 + os.getpid() % 10_000))
     for port in range(start, 32_000):
         if port in _given:
             continue
