@@ -25,6 +25,7 @@ COMPUTED_S = 1.0
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.alone,
     pytest.mark.skipif(
         any(missing_files(CHECKOUT / "triton_models" / model, "1") for model in (ONE, FIVE)),
         reason="no weights: run `sinsok models install blast-ct`",

@@ -21,7 +21,7 @@ MODEL = CHECKOUT / "triton_models" / "blast_ct"
 REAL = Path(os.environ.get("SINSOK_SHARED", CHECKOUT.parent / "shared")) / "cases" / "rsna2019_ich_ID_fff502d5"
 IPH, IVH = 1, 4
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 needs_weights = pytest.mark.skipif(
     bool(missing_files(MODEL, "1")), reason="no weights: run `sinsok models install blast-ct`"
 )
