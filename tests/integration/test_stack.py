@@ -61,6 +61,8 @@ def test_up_starts_every_part_and_shows_it(running: Installation) -> None:
         "streams-alert",
         "pacs-writer",
         "streams-escalate",
+        "notifier",
+        "console",
     ]
     for part in parts.values():
         assert part["state"] == "ready"
