@@ -5,67 +5,21 @@ from typing import Final, NamedTuple
 
 from pydantic import ValidationError
 
-from schemas.audit import StudyViewed
 from schemas.base import Event, Record, StudyEvent
 from schemas.codes import Code
-from schemas.deliveries import (
-    ResultArchived,
-    ResultHeld,
-    ResultRejected,
-    WorklistRejected,
-    WorklistUpdated,
-)
-from schemas.events import (
-    AlertRaised,
-    AlertWithdrawn,
-    DeadlinePassed,
-    InstanceQuarantined,
-    SeriesReceived,
-    StudyAssembled,
-    StudyTriaged,
-)
 from schemas.identity import study_key, trace_parent
-from schemas.paging import (
-    AlertAcknowledged,
-    AlertClosed,
-    AlertDeferred,
-    AlertDelivered,
-    AlertDismissed,
-    AlertEscalated,
-    AlertHandedOn,
-    AlertPaged,
-    AlertRefused,
-    AlertSeen,
-    AlertUndelivered,
-)
+from schemas.topics import ALERT_EVENTS, AUDIT_VIEWS, DEADLINES, DELIVERIES, DICOM_SERIES, RESULTS, STUDIES
 
 EVENT_TYPES: Final[dict[str, type[Event]]] = {
     event.TYPE: event
     for event in (
-        SeriesReceived,
-        InstanceQuarantined,
-        DeadlinePassed,
-        StudyAssembled,
-        StudyTriaged,
-        AlertRaised,
-        AlertWithdrawn,
-        AlertPaged,
-        AlertDeferred,
-        AlertDelivered,
-        AlertUndelivered,
-        AlertSeen,
-        AlertAcknowledged,
-        AlertDismissed,
-        AlertHandedOn,
-        AlertEscalated,
-        AlertClosed,
-        AlertRefused,
-        ResultArchived,
-        ResultRejected,
-        ResultHeld,
-        WorklistUpdated,
-        WorklistRejected,
-        StudyViewed,
+        *DICOM_SERIES.carries,
+        *DEADLINES.carries,
+        *STUDIES.carries,
+        *RESULTS.carries,
+        *ALERT_EVENTS,
+        *DELIVERIES.carries,
+        *AUDIT_VIEWS.carries,
     )
 }
 

@@ -189,7 +189,3 @@ class AlertRefused(AlertEvent):
     def identity(self) -> tuple[object, ...]:
         """One refusal for what was asked, by whom, and why."""
         return (self.alert_id, self.asked, self.by, self.reason)
-
-
-ACTS: tuple[type[AlertEvent], ...] = (AlertSeen, AlertAcknowledged, AlertDismissed, AlertHandedOn)
-"""What people do; the console says so."""

@@ -11,7 +11,6 @@ from typing import Final
 import structlog
 from confluent_kafka import Consumer, Producer
 
-from gateways import metrics
 from gateways.alerts.budget import Budget
 from gateways.alerts.courier import Courier
 from gateways.alerts.intake import Intake
@@ -22,7 +21,6 @@ from gateways.process import CannotStart, Taken, hold
 log = structlog.get_logger()
 _FLUSH_S: Final = 3.0
 _WATCH_S: Final = 5.0
-_STUCK_S: Final = 60.0
 _DAY_S: Final = 86_400.0
 
 Couriers = Callable[[Ledger], Sequence[Courier]]
@@ -105,12 +103,7 @@ class Notifier:
         """What is wrong, one line each; empty while all is well."""
         complaints = self.deaths()
         complaints += [line for courier in self._couriers.values() for line in courier.complaints()]
-        if rejected := self._ledger.rejected():
-            complaints.append(f"{rejected} events that Kafka will never take lie in the ledger's table 'rejected'")
-        depth, oldest = self._ledger.outbox_state()
-        if oldest is not None and (age := time.time() - oldest) > _STUCK_S:
-            complaints.append(f"{depth} events wait for Kafka, the oldest for {age:.0f} s")
-        return complaints
+        return complaints + self._publisher.complaints("ledger")
 
     def _wake(self, site: str, recipient: str) -> None:
         if courier := self._couriers.get((site, recipient)):
@@ -121,8 +114,6 @@ class Notifier:
             try:
                 for courier in self._couriers.values():
                     courier.measure()
-                depth, oldest = self._ledger.outbox_state()
-                metrics.OUTBOX_DEPTH.set(depth)
-                metrics.OUTBOX_AGE_SECONDS.set(max(0.0, time.time() - oldest) if oldest is not None else 0.0)
+                self._publisher.measure()
             except Exception:  # the edge of this thread: it must look again, whatever it saw
                 log.exception("watch failed")

@@ -39,7 +39,6 @@ from schemas.topics import DEAD_LETTERS, DELIVERIES, DICOM_SERIES, RESULTS, STUD
 log = structlog.get_logger()
 _FLUSH_S: Final = 3.0
 _TICK_S: Final = 10.0
-_STUCK_S: Final = 60.0
 _SOON_S: Final = 3.0
 
 
@@ -141,12 +140,7 @@ class Console:
             complaints.append(f"Kafka has not answered since {self._feed.away_since:%H:%M:%S} UTC")
         elif not self._feed.caught_up:
             complaints.append("the console is still reading what stands on the topics")
-        if rejected := self._outbox.rejected():
-            complaints.append(f"{rejected} events that Kafka will never take lie in the outbox's table 'rejected'")
-        depth, oldest = self._outbox.outbox_state()
-        if oldest is not None and (age := time.time() - oldest) > _STUCK_S:
-            complaints.append(f"{depth} events wait for Kafka, the oldest for {age:.0f} s")
-        return complaints
+        return complaints + self._publisher.complaints("outbox")
 
     def _serving(self, acts: Acts) -> uvicorn.Config:
         settings = self._settings

@@ -11,7 +11,6 @@ from typing import Final
 import structlog
 from confluent_kafka import Consumer, Producer
 
-from gateways import metrics
 from gateways.delivery.courier import Courier
 from gateways.delivery.intake import Intake
 from gateways.delivery.ledger import Ledger, State
@@ -27,7 +26,6 @@ from schemas.failures import Unavailable
 log = structlog.get_logger()
 _FLUSH_S: Final = 3.0
 _WATCH_S: Final = 5.0
-_STUCK_S: Final = 60.0
 _DAY_S: Final = 86_400.0
 
 Couriers = Callable[[Ledger, Outgoing, Callable[[Commitment], None]], Sequence[Courier]]
@@ -129,12 +127,7 @@ class ResultWriter:
         """What is wrong, one line each; empty while all is well."""
         complaints = self.deaths()
         complaints += [line for courier in self._couriers.values() for line in courier.complaints()]
-        if rejected := self._ledger.rejected():
-            complaints.append(f"{rejected} events that Kafka will never take lie in the ledger's table 'rejected'")
-        depth, oldest = self._ledger.outbox_state()
-        if oldest is not None and (age := time.time() - oldest) > _STUCK_S:
-            complaints.append(f"{depth} events wait for Kafka, the oldest for {age:.0f} s")
-        return complaints
+        return complaints + self._publisher.complaints("ledger")
 
     def _recover(self, outgoing: Outgoing) -> None:
         forgotten = self._forget()
@@ -169,8 +162,6 @@ class ResultWriter:
                     courier.measure()
                 if time.monotonic() - self._forgot_at > _DAY_S:
                     self._forget()
-                depth, oldest = self._ledger.outbox_state()
-                metrics.OUTBOX_DEPTH.set(depth)
-                metrics.OUTBOX_AGE_SECONDS.set(max(0.0, time.time() - oldest) if oldest is not None else 0.0)
+                self._publisher.measure()
             except Exception:  # the edge of this thread: it must look again, whatever it saw
                 log.exception("watch failed")

@@ -10,7 +10,6 @@ from typing import Final
 import structlog
 from confluent_kafka import Producer
 
-from gateways import metrics
 from gateways.dicom.admission import Admission
 from gateways.dicom.batches import Batches
 from gateways.dicom.committer import Committer
@@ -28,7 +27,6 @@ from schemas.events import BatchEnd
 log = structlog.get_logger()
 _SWEEP_S: Final = 0.25
 _FLUSH_S: Final = 3.0
-_STUCK_S: Final = 60.0
 
 
 class DicomGateway:
@@ -127,12 +125,7 @@ class DicomGateway:
         """What is wrong, one line each; empty while all is well."""
         complaints = self.deaths()
         complaints += filter(None, (self._receiver.complaint(), self._batches.complaint()))
-        if rejected := self._journal.rejected():
-            complaints.append(f"{rejected} events that Kafka will never take lie in the journal's table 'rejected'")
-        depth, oldest = self._journal.outbox_state()
-        if oldest is not None and (age := time.time() - oldest) > _STUCK_S:
-            complaints.append(f"{depth} events wait for Kafka, the oldest for {age:.0f} s")
-        return complaints
+        return complaints + self._publisher.complaints("journal")
 
     def _sweep(self) -> None:
         self._server.sweep()
@@ -140,9 +133,7 @@ class DicomGateway:
         for association in touching - self._server.associations() - self._batches.due() - {RECONCILIATION}:
             self._batches.end(association, BatchEnd.ABORTED)
         self._batches.settle()
-        depth, oldest = self._journal.outbox_state()
-        metrics.OUTBOX_DEPTH.set(depth)
-        metrics.OUTBOX_AGE_SECONDS.set(max(0.0, time.time() - oldest) if oldest is not None else 0.0)
+        self._publisher.measure()
 
     def _run_watch(self) -> None:
         while not self._stopping.wait(_SWEEP_S):

@@ -22,6 +22,7 @@ _LOOK_EVERY_S: Final = 5.0
 _PATIENCE_S: Final = 5.0
 _LOG_EVERY_S: Final = 30.0
 _LONGEST_PAUSE_S: Final = 30.0
+_STUCK_S: Final = 60.0
 _FOR_GOOD: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD})
 
 
@@ -52,6 +53,22 @@ class OutboxPublisher:
     def alive(self) -> bool:
         """Whether events are being published, or waited with."""
         return self._thread.is_alive()
+
+    def complaints(self, database: str) -> list[str]:
+        """What a person should know, one line each, with a name for the database; empty while all is well."""
+        found = []
+        if rejected := self._database.rejected():
+            found.append(f"{rejected} events that Kafka will never take lie in the {database}'s table 'rejected'")
+        depth, oldest = self._database.outbox_state()
+        if oldest is not None and (age := time.time() - oldest) > _STUCK_S:
+            found.append(f"{depth} events wait for Kafka, the oldest for {age:.0f} s")
+        return found
+
+    def measure(self) -> None:
+        """Bring the gauges up to date."""
+        depth, oldest = self._database.outbox_state()
+        metrics.OUTBOX_DEPTH.set(depth)
+        metrics.OUTBOX_AGE_SECONDS.set(max(0.0, time.time() - oldest) if oldest is not None else 0.0)
 
     def _run(self) -> None:
         producer, pause = self._connect(), 0.0

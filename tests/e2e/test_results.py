@@ -25,7 +25,7 @@ from schemas.events import StudyTriaged
 from sinsok import phantom
 from tests.e2e.archive import Archive, archived
 from tests.e2e.read_back import check_reads_back
-from tests.integration.hapi import Hapi, hapi_receiver
+from tests.integration.hapi import Hapi
 from tests.results import ReadStudy, small_study
 from tests.stack import wait_until
 
@@ -38,7 +38,7 @@ E = TypeVar("E")
 @pytest.fixture(scope="module")
 def ris() -> Iterator[Hapi]:
     """The worklist of Anseong."""
-    with hapi_receiver() as receiver:
+    with Hapi() as receiver:
         yield receiver
 
 

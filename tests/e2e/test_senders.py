@@ -82,28 +82,15 @@ def _accept_invalid_uids(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_real_case_raises_an_alert(
     house: House, shared: Path, tmp_path: Path, deliver: Deliver, valid: bool
 ) -> None:
-    study, series = generate_uid(), generate_uid()
-    for path in (shared / "cases" / CASE).glob("*.dcm"):
-        ds = dcmread(path)
-        ds.SOPClassUID = CTImageStorage
-        if valid:
-            ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID = study, series, generate_uid()
-        else:
-            ds.StudyInstanceUID = f"ID_{deliver.__name__}"  # else the second one to send it would bring nothing new
-        ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
-        ds.save_as(tmp_path / path.name)
+    # With its own UIDs the second one to send it would bring nothing new.
+    copy_case(shared, tmp_path, generate_uid() if valid else f"ID_{deliver.__name__}", valid=valid)
     deliver(house, tmp_path)
     check_alert(house, shared, tmp_path)
 
 
 def test_what_was_found_in_the_real_case_stands_in_the_pacs(house: House, shared: Path, tmp_path: Path) -> None:
-    study, series = generate_uid(), generate_uid()
-    for path in (shared / "cases" / CASE).glob("*.dcm"):
-        ds = dcmread(path)
-        ds.SOPClassUID = CTImageStorage
-        ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID = study, series, generate_uid()
-        ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
-        ds.save_as(tmp_path / path.name)
+    study = generate_uid()
+    copy_case(shared, tmp_path, study)
     orthanc(house, tmp_path)
 
     def archived() -> StudyTriaged:
@@ -122,6 +109,19 @@ def test_the_real_case_as_it_is_raises_an_alert(house: House, shared: Path, tmp_
         (tmp_path / path.name).symlink_to(path)
     own_client(house, tmp_path)
     check_alert(house, shared, tmp_path)
+
+
+def copy_case(shared: Path, folder: Path, study_uid: str, *, valid: bool = True) -> None:
+    """The real case as a study of this UID; series and images get UIDs that are valid too, or keep theirs."""
+    series_uid = generate_uid()
+    for path in (shared / "cases" / CASE).glob("*.dcm"):
+        ds = dcmread(path)
+        ds.SOPClassUID = CTImageStorage
+        ds.StudyInstanceUID = study_uid
+        if valid:
+            ds.SeriesInstanceUID, ds.SOPInstanceUID = series_uid, generate_uid()
+        ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+        ds.save_as(folder / path.name)
 
 
 def check_alert(house: House, shared: Path, folder: Path) -> None:

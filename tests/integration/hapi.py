@@ -4,8 +4,6 @@ import json
 import queue
 import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Self
 
 from sinsok.stack.part import CHECKOUT
@@ -16,7 +14,7 @@ LIBRARIES = CHECKOUT / ".local" / "hapi-libs"
 
 
 class Hapi:
-    """The receiver, on a port that stays the same over restarts."""
+    """The receiver, on a port that stays the same over restarts. `make setup` brings its libraries."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -86,10 +84,3 @@ class Received:
         (repetitions,) = self.all(name, field)
         (repetition,) = repetitions
         return repetition[component - 1]
-
-
-@contextmanager
-def hapi_receiver() -> Iterator[Hapi]:
-    """A running receiver. `make setup` brings its libraries."""
-    with Hapi() as receiver:
-        yield receiver

@@ -57,7 +57,8 @@ def answer(event: StudyAssembled | DeadlinePassed, number: int, said: str) -> Al
 
 
 def echo(site: str, away: Path) -> StatelessHop:
-    """Answers each probe of a site, after doing what it asks for. While the file ``away`` exists its port is away."""
+    """Answers each probe of a site, after doing what it asks for. While the file ``away`` exists its port is away, and
+    what is to be held is not done."""
 
     async def handle(event: Event) -> Sequence[Event]:
         if not isinstance(event, StudyAssembled) or event.site != site:
@@ -67,6 +68,9 @@ def echo(site: str, away: Path) -> StatelessHop:
             match behaviour:
                 case "sleep":
                     await asyncio.sleep(float(argument))
+                case "hold" if away.exists():
+                    structlog.get_logger().info("held")
+                    await asyncio.sleep(3600)
                 case "raise":
                     raise ZeroDivisionError(f"secret {event.study_uid}")
                 case "unreadable":

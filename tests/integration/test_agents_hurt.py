@@ -116,13 +116,20 @@ def test_sigterm_in_mid_job_finishes_or_leaves_it(broker: Kafka, tmp_path: Path)
 def test_a_job_longer_than_the_grace_is_cut_off_and_done_again(broker: Kafka, tmp_path: Path) -> None:
     site = "grace"
     make_test_topics(broker.bootstrap, site)
-    sent = load(broker.bootstrap, site, "sleep 6", studies=3, numbers=1)
+    sent = load(broker.bootstrap, site, "hold", studies=3, numbers=1)
+    away = tmp_path / "away"
+    away.touch()
+
     with ShellProcess("echo", site, broker.bootstrap, tmp_path, grace_s=2.0) as worker:
-        eventually(worker.joined)
-        time.sleep(2)
+
+        def holds() -> None:
+            assert any('"held"' in line for line in worker.said())
+
+        eventually(holds)
         assert worker.stop() == 0
         assert any("ended before all was finished" in line for line in worker.said())
     assert answers(broker.bootstrap, site, "echo") == []
+    away.unlink()
     with ShellProcess("echo", site, broker.bootstrap, tmp_path):
         expect(broker.bootstrap, site, "echo", sent)
 

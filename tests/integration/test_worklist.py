@@ -16,7 +16,7 @@ from gateways.worklist.hl7_worklist import Hl7Worklist
 from gateways.worklist.port import Updated
 from schemas.events import Priority
 from schemas.failures import Busy, Refused, Unavailable
-from tests.integration.hapi import Hapi, hapi_receiver
+from tests.integration.hapi import Hapi
 from tests.unit.gateways.worklist.examples import (
     DESTINATION,
     LOCAL_FINDING,
@@ -37,7 +37,7 @@ STAT = triaged(finding(), LOCAL_FINDING)
 
 @pytest.fixture(scope="module")
 def hapi():
-    with hapi_receiver() as receiver:
+    with Hapi() as receiver:
         yield receiver
 
 
