@@ -2,7 +2,7 @@
 
     python benchmarks/alert_latency.py [--alerts 100] [--consoles 50] [--every 0.5]
 
-Kafka, the hop *escalate*, the notifier, the console and OpenSMTPD are processes of their own. Alerts come one by one,
+Kafka, the hop *escalate*, the notifier, the console and Postfix are processes of their own. Alerts come one by one,
 and each is acknowledged once it was seen. One console is Chromium, the others do over HTTP what its script does.
 Peer: a script that reads the same topic and sends the same mail at once, with no state and no promise.
 """

@@ -19,6 +19,7 @@ has_jdk() { # javac: tests compile the Java consumer of docs/examples
     command -v javac && java -version 2>&1 | grep -Eq 'version "(1[7-9]|[2-9][0-9])'
 }
 has_library() { PATH="$PATH:/usr/sbin:/sbin" ldconfig -p | grep -q "$1"; }
+has_sasl() { ls /usr/lib/*/sasl2/"$1"; }
 find_python() { # Triton's python backend is built for each Python; ours is 3.11
     for candidate in python3.11 python3; do
         if "$candidate" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info[:2] != (3, 11))' 2> /dev/null; then
@@ -37,18 +38,19 @@ need dcmtk storescu --version
 need dicom3tools sh -c 'command -v dciodvfy'
 need fonts-nanum test -e /usr/share/fonts/truetype/nanum/NanumGothic.ttf
 need docker-compose sh -c 'command -v docker-compose'
-need opensmtpd test -x /usr/sbin/smtpd
+need libicu72 has_library libicuuc.so.72 # this and the next are what Postfix below wants
+need libnsl2 has_library libnsl.so.2
+need libsasl2-modules has_sasl libplain.so
+need libsasl2-modules-db has_sasl libsasldb.so
 need chromium sh -c 'command -v chromium'
 need libpython3.11 has_library libpython3.11.so.1.0
 need python3-venv find_python
 
+as_root="sudo -n"
+[ "$(id -u)" != 0 ] || as_root=""
 if [ -n "$missing" ]; then
     install="apt-get install --yes --no-install-recommends$missing"
-    if [ "$(id -u)" = 0 ]; then
-        as_root=""
-    elif sudo -n true 2> /dev/null; then
-        as_root="sudo -n"
-    else
+    if ! $as_root true 2> /dev/null; then
         fail "these Debian packages are missing:$missing; install them with: sudo $install"
     fi
     command -v apt-get > /dev/null || fail "this is no Debian system; what these packages hold is missing:$missing"
@@ -111,11 +113,25 @@ hapi() {
         dependency:copy-dependencies "-DoutputDirectory=$PWD/.local/hapi-libs"
 }
 
+postfix() { # unpacked, not installed: a machine has one mail server
+    say "Postfix, the tests' mail server (.local/postfix)"
+    rm -rf .local/postfix
+    mkdir -p .local/postfix
+    (
+        cd .local/postfix
+        download="apt-get -o APT::Sandbox::User=root download -qq postfix sasl2-bin"
+        $download 2> /dev/null || { $as_root apt-get update -qq && $download; }
+        for package in sasl2-bin*.deb postfix*.deb; do dpkg-deb -x "$package" .; done
+        rm -rf ./*.deb etc lib var
+    )
+}
+
 mkdir -p .local/kafka .local/hapi-libs
 step .venv/.installed "pyproject.toml requirements/dev.txt requirements/build.txt" project
 step .local/kafka/.installed deploy/kafka/pom.xml kafka
 step .local/triton-venv/.installed requirements/triton.txt triton
 step .local/hapi-libs/.installed tests/hapi/pom.xml hapi
+[ -x .local/postfix/usr/lib/postfix/sbin/master ] || postfix
 
 # --- weights of the trained network, where they can be had; nothing below makes setup fail ---------------------------------
 

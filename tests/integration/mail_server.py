@@ -1,89 +1,173 @@
-"""OpenSMTPD on a free port, with STARTTLS and a password before it: what it takes on lies in a folder.
+"""Postfix on free ports, with STARTTLS and a password: what it takes on lies in a folder.
 
-It wants to be started by root and keeps its queue under /var/spool. In a mount namespace of its own neither the
-machine's mail server nor another test sees it. Debian 12's OpenSMTPD (6.8) cannot complete a TLS handshake where
-OpenSSL is 3: it keeps private keys in a process of its own, in a way that OpenSSL 3 no longer asks. So TLS ends here.
+It wants to be started by root. `make setup` unpacks Debian's packages under ``.local/postfix`` without installing them,
+since a machine has one mail server; its folders are a test's own, so that neither sees the other.
 """
 
-import base64
 import os
 import shutil
 import signal
 import socket
-import socketserver
-import ssl
 import subprocess
 import tempfile
-import threading
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
 from pathlib import Path
-from typing import Self, cast
+from string import Template
+from typing import Final, Self
 
+from sinsok.stack.part import CHECKOUT
 from tests.integration.certificates import Authority
 from tests.stack import free_port, wait_until
 
 ADDRESS, USER, PASSWORD = "night@hospital.test", "sinsok", "let me in"
-_ISOLATED = "mount -t tmpfs none /var/spool && mount -t tmpfs none /run && exec smtpd -d -f"
+_NAME: Final = "mail.test"
+_PROGRAMS: Final = CHECKOUT / ".local" / "postfix" / "usr"
+_LIBRARIES: Final = _PROGRAMS / "lib" / "postfix"
+_OWNER: Final = "daemon"
+_MAIN: Final = Template("""
+compatibility_level = 3.6
+import_environment = MAIL_CONFIG MAIL_LOGTAG TZ LANG=C LD_LIBRARY_PATH
+maillog_file = /dev/stdout
+maillog_file_prefixes = /dev
+myhostname = $name
+mydestination =
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+queue_directory = $folder/queue
+data_directory = $folder/data
+daemon_directory = $libraries/sbin
+command_directory = $programs/sbin
+shlib_directory = $libraries
+mail_owner = $owner
+setgid_group = mail
+alias_maps =
+alias_database =
+local_recipient_maps =
+virtual_mailbox_domains = hospital.test
+virtual_mailbox_maps = inline:{ { $address = box/ } }
+virtual_mailbox_base = $folder
+virtual_uid_maps = static:65534
+virtual_gid_maps = static:65534
+virtual_minimum_uid = 1
+smtpd_tls_cert_file = $certificate
+smtpd_tls_key_file = $key
+smtpd_relay_restrictions = permit_mynetworks, reject
+""")
+_MASTER: Final = Template("""
+127.0.0.1:$port inet n - n - - smtpd -o smtpd_tls_security_level=encrypt
+127.0.0.1:$plain_port inet n - n - - smtpd -o smtpd_tls_security_level=none
+127.0.0.1:$login_port inet n - n - - smtpd -o smtpd_tls_security_level=encrypt -o smtpd_sasl_auth_enable=yes
+    -o smtpd_recipient_restrictions=permit_sasl_authenticated,reject
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+error unix - - n - - error
+retry unix - - n - - error
+virtual unix - n n - - virtual
+anvil unix - - n - 1 anvil
+tlsmgr unix - - n 1000? 1 tlsmgr
+postlog unix-dgram n - n - 1 postlogd
+proxymap unix - - n - - proxymap
+""")
+_SASL: Final = "pwcheck_method: auxprop\nauxprop_plugin: sasldb\nmech_list: PLAIN\nsasldb_path: {passwords}\n"
 
 
 class MailServer:
-    """``port`` offers STARTTLS, ``plain_port`` does not, and ``login_port`` insists on it and on the password."""
+    """``port`` insists on STARTTLS, ``plain_port`` has none, and ``login_port`` wants the password as well."""
 
     def __init__(self, authority: Authority) -> None:
         self.ca = authority.certificate
-        self.plain_port = free_port()
+        self.port, self.plain_port, self.login_port = free_port(), free_port(), free_port()
         # Not in a test's own folder, which only its owner may enter: mail is written by another user.
         self._folder = Path(tempfile.mkdtemp(prefix="sinsok-mail-"))
         self._folder.chmod(0o755)
+        self._environment = {**os.environ, "LD_LIBRARY_PATH": str(_LIBRARIES)}
         self._box = self._folder / "box"
         self._box.mkdir()
         shutil.chown(self._box, "nobody")
-        self._configuration = self._folder / "smtpd.conf"
-        self._configuration.write_text(
-            f'table boxes {{ "{ADDRESS}" = "nobody" }}\n'
-            f"listen on 127.0.0.1 port {self.plain_port} hostname mail.test\n"
-            f'action box maildir "{self._box}" virtual <boxes>\n'
-            'match from any for domain "hospital.test" action box\n'
-        )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        made = authority.signs("mail.test")
-        context.load_cert_chain(made.certificate, made.key)
-        self._fronts = [_Front(context, self.plain_port, login=login) for login in (False, True)]
-        self.port, self.login_port = (front.server_address[1] for front in self._fronts)
+        made = authority.signs(_NAME)
+        self._configure(made.certificate, made.key)
+        self._make_queue()
+
+    def _configure(self, certificate: Path, key: Path) -> None:
+        configuration = self._folder / "configuration"
+        (configuration / "sasl").mkdir(parents=True)
+        filled = {
+            "name": _NAME,
+            "folder": self._folder,
+            "programs": _PROGRAMS,
+            "libraries": _LIBRARIES,
+            "owner": _OWNER,
+            "address": ADDRESS,
+            "certificate": certificate,
+            "key": key,
+        }
+        ports = {"port": self.port, "plain_port": self.plain_port, "login_port": self.login_port}
+        (configuration / "main.cf").write_text(_MAIN.substitute(filled))
+        (configuration / "master.cf").write_text(_MASTER.substitute(ports))
+        passwords = self._folder / "passwords"
+        (configuration / "sasl" / "smtpd.conf").write_text(_SASL.format(passwords=passwords))
+        save = [_PROGRAMS / "sbin" / "saslpasswd2", "-p", "-c", "-f", passwords, "-u", _NAME, USER]
+        subprocess.run([*map(str, save)], input=PASSWORD.encode(), check=True)
+        shutil.chown(passwords, _OWNER)
+
+    def _make_queue(self) -> None:
+        """What the package's installation would have made."""
+        (self._folder / "data").mkdir()
+        shutil.chown(self._folder / "data", _OWNER)
+        queue = self._folder / "queue"
+        for name in (
+            "active",
+            "bounce",
+            "corrupt",
+            "defer",
+            "deferred",
+            "flush",
+            "hold",
+            "incoming",
+            "private",
+            "trace",
+        ):
+            (queue / name).mkdir(parents=True, mode=0o700)
+            shutil.chown(queue / name, _OWNER)
+        for name, mode in (("maildrop", 0o730), ("public", 0o710)):
+            (queue / name).mkdir()
+            (queue / name).chmod(mode)
+            shutil.chown(queue / name, _OWNER, "mail")
+        (queue / "pid").mkdir()
 
     def start(self) -> Self:
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                ["unshare", "--mount", "sh", "-c", f"{_ISOLATED} {self._configuration}"],
+                [str(_LIBRARIES / "sbin" / "master"), "-d", "-c", str(self._folder / "configuration")],
+                env=self._environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
         wait_until(self._greets, seconds=20)
-        for front in self._fronts:
-            threading.Thread(target=front.serve_forever, daemon=True).start()
         return self
 
     def _greets(self) -> None:
         try:
-            with socket.create_connection(("127.0.0.1", self.plain_port), 1) as connection:
+            with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
                 assert connection.recv(3) == b"220"
         except OSError as error:
             raise AssertionError(f"{error}: {(self._folder / 'log').read_text()[-2000:]}") from None
 
     def stop(self) -> None:
-        for front in self._fronts:
-            front.shutdown()
-            front.server_close()
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def mails(self) -> list[EmailMessage]:
         """What lies in the box."""
         files = sorted((self._box / "new").glob("*"))
-        return [cast(EmailMessage, message_from_bytes(file.read_bytes(), policy=default)) for file in files]
+        return [message_from_bytes(file.read_bytes(), policy=default) for file in files]
 
     def __enter__(self) -> Self:
         return self.start()
@@ -91,78 +175,3 @@ class MailServer:
     def __exit__(self, *_: object) -> None:
         self.stop()
         shutil.rmtree(self._folder)
-
-
-class _Front(socketserver.ThreadingTCPServer):
-    """Ends TLS and asks for the password; then the client speaks with OpenSMTPD."""
-
-    daemon_threads = True
-    allow_reuse_address = True
-
-    def __init__(self, context: ssl.SSLContext, behind: int, *, login: bool) -> None:
-        super().__init__(("127.0.0.1", 0), _Session)
-        self.context, self.behind, self.login = context, behind, login
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that does not trust the certificate hangs up."""
-
-
-class _Session(socketserver.BaseRequestHandler):
-    def handle(self) -> None:
-        front, plain = cast(_Front, self.server), cast(socket.socket, self.request)
-        plain.sendall(b"220 mail.test ESMTP\r\n")
-        while line := _line(plain):
-            match line.strip().upper().partition(b" ")[0]:
-                case b"EHLO":
-                    plain.sendall(b"250-mail.test\r\n250 STARTTLS\r\n")
-                case b"STARTTLS":
-                    plain.sendall(b"220 2.0.0 Go ahead\r\n")
-                    with front.context.wrap_socket(plain, server_side=True) as client:
-                        return self._secured(client, front.behind, asks=front.login)
-                case _:
-                    plain.sendall(b"530 5.7.0 Must issue a STARTTLS command first\r\n")
-        return None
-
-    def _secured(self, client: socket.socket, behind: int, *, asks: bool) -> None:
-        while line := _line(client):
-            verb, _, rest = line.strip().partition(b" ")
-            match verb.upper():
-                case b"EHLO":
-                    client.sendall(b"250-mail.test\r\n250 " + (b"AUTH PLAIN" if asks else b"8BITMIME") + b"\r\n")
-                case b"AUTH":
-                    given = base64.b64decode(rest.removeprefix(b"PLAIN "))
-                    asks = given != f"\0{USER}\0{PASSWORD}".encode()
-                    client.sendall(b"535 5.7.8 Authentication failed\r\n" if asks else b"235 2.7.0 Come in\r\n")
-                case _ if asks:
-                    client.sendall(b"530 5.7.0 Authentication required\r\n")
-                case _:
-                    return self._pass_on(client, line, behind)
-        return None
-
-    def _pass_on(self, client: socket.socket, line: bytes, behind: int) -> None:
-        with socket.create_connection(("127.0.0.1", behind)) as server:
-            _line(server)
-            server.sendall(b"EHLO front\r\n")
-            while _line(server)[3:4] == b"-":
-                pass
-            server.sendall(line)
-            back = threading.Thread(target=_copy, args=(server, client), daemon=True)
-            back.start()
-            _copy(client, server)
-            back.join()
-
-
-def _line(connection: socket.socket) -> bytes:
-    line = b""
-    while not line.endswith(b"\n") and (byte := connection.recv(1)):
-        line += byte
-    return line
-
-
-def _copy(source: socket.socket, sink: socket.socket) -> None:
-    try:
-        while data := source.recv(65_536):
-            sink.sendall(data)
-        sink.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass  # one of them has hung up
