@@ -160,7 +160,7 @@ class Others:
                         if self._open == self._count:
                             self._opened.set()
                     elif line in ("event: alert", "event: change") and (soon is None or soon.done()):
-                        soon = asyncio.ensure_future(self._load(client, 0.1 if line == "event: alert" else 1.0))
+                        soon = asyncio.ensure_future(self._load(client, 0.02 if line == "event: alert" else 1.0))
 
     async def _load(self, client: httpx.AsyncClient, within_s: float) -> None:
         await asyncio.sleep(within_s)

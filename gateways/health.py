@@ -107,4 +107,4 @@ def _complaints(checks: tuple[Complaints, ...]) -> list[str]:
             found += check()
         except Exception as error:  # noqa: BLE001 - a check that cannot tell is a reason to be red, not to say nothing
             found.append(f"the check failed: {type(error).__name__}: {error}")
-    return found
+    return list(dict.fromkeys(found))  # who is dead is also not ready: said once

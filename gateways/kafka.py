@@ -57,6 +57,21 @@ def producer(bootstrap: str, **settings: str | int) -> Producer:
     return Producer(quiet(bootstrap) | defaults | settings)
 
 
+def consumer(bootstrap: str, group: str, **settings: str | int) -> Consumer:
+    """Reads from where its group stood, at first from the beginning: no event is left out. It commits when it is told.
+
+    ``settings`` are librdkafka's, and go before these.
+    """
+    defaults: dict[str, Any] = {
+        "group.id": group,
+        "enable.auto.commit": False,
+        "auto.offset.reset": "earliest",
+        "fetch.message.max.bytes": MAX_EVENT_BYTES,
+        "session.timeout.ms": 10_000,
+    }
+    return Consumer(quiet(bootstrap) | defaults | settings)
+
+
 def publish(producer: Producer, topic: str, event: Event) -> None:
     """Write an event and wait until the broker has it. For the rare event: this is one round trip.
 

@@ -47,6 +47,12 @@ READINGS: Final = Counter(
     ["model", "outcome"],
 )
 
+# --- topics into ledgers -------------------------------------------------------------------------------------------
+
+UNREAD_SECONDS: Final = Gauge(
+    "sinsok_unread_seconds", "Since topics were last read to their ends, by what is on them: alerts, results", ["what"]
+)
+
 # --- results out ---------------------------------------------------------------------------------------------------
 
 UNDECODABLE_RESULTS: Final = Counter("sinsok_undecodable_results", "Records of triage.results that are no result")
@@ -87,5 +93,5 @@ PAGE_SECONDS: Final = Histogram(
     buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 600),
 )
 CHANNEL_AWAY: Final = Gauge(
-    "sinsok_channel_away", "1 while a recipient's channel did not answer when it was last used", ["channel"]
+    "sinsok_channel_away", "1 while a recipient's channel did not answer when it was last asked", ["channel"]
 )

@@ -1,7 +1,7 @@
 """What happened to a study from its images to its alert, in that order. What all events share is in base.py."""
 
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 from uuid import UUID
 
 from pydantic import Field
@@ -190,6 +190,10 @@ class Outcome(StrEnum):
     FAILED = "failed"
 
 
+NOT_YET: Final = "AI did not run yet"
+"""How the reason of a ``failed`` result begins that is given while the models are away: the true result follows."""
+
+
 class Priority(StrEnum):
     """How soon a person should look."""
 
@@ -319,6 +323,15 @@ class AlertEvent(StudyEvent):
         return str(self.alert_id)
 
 
+class KeyPicture(Record):
+    """What the leading finding of a series is drawn from, on its key slice and outlined."""
+
+    series_uid: Uid
+    manifest: ObjectRef
+    label_map: ObjectRef
+    provenance: Provenance
+
+
 class AlertRaised(AlertEvent):
     """Somebody has to look at this study now."""
 
@@ -333,6 +346,7 @@ class AlertRaised(AlertEvent):
         default=None, description="The less urgent alert of the same study it takes over from"
     )
     result: UUID = Field(description="event_id of the StudyTriaged it comes from")
+    picture: KeyPicture | None = Field(default=None, description="None where no model outlined the first finding")
     last_image_at: Utc
     notice: Notice = NOTICE
 

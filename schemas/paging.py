@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from schemas.base import NOTICE, Notice, Utc
-from schemas.events import AlertEvent, Finding, Priority
+from schemas.events import AlertEvent, Finding, KeyPicture, Priority
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$")]
 """Of a recipient in the configuration, or of an account."""
@@ -33,6 +33,8 @@ class PageReason(StrEnum):
     """A person asked for the next one."""
     DEFERRED = "deferred"
     """It was not to disturb anybody until now."""
+    REPEATED = "repeated"
+    """Nothing was said of the page before, or nobody tried it: the same step once more."""
 
 
 class AlertPaged(AlertEvent):
@@ -45,11 +47,12 @@ class AlertPaged(AlertEvent):
     chain: str = Field(description="The on-call chain that was in force")
     recipients: Annotated[tuple[Name, ...], Field(min_length=1)]
     why: PageReason
-    deliver_by: Utc = Field(description="Undelivered by then, it goes on to the next")
+    deliver_by: Utc = Field(description="Tried in vain by then, it goes on to the next; not tried, it comes once more")
     answer_by: Utc = Field(description="Not acknowledged by then, it goes on to the next")
     priority: Priority
     findings: tuple[Finding, ...]
     reason: str = Field(description="The rule of the site's policy that raised the alert")
+    picture: KeyPicture | None = None
     notice: Notice = NOTICE
 
     def identity(self) -> tuple[object, ...]:
@@ -87,13 +90,14 @@ class AlertDelivered(AlertEvent):
 
 
 class AlertUndelivered(AlertEvent):
-    """Every channel of a recipient failed for a page."""
+    """Every channel of a recipient failed for a page, or its time was over before one was tried."""
 
     TYPE: ClassVar[str] = "sinsok.AlertUndelivered.v1"
 
     attempt: Attempt
     recipient: Name
     reason: str
+    tried: bool = Field(default=True, description="False: it expired before anything was tried")
 
     def identity(self) -> tuple[object, ...]:
         """A page fails once for a recipient."""
@@ -113,15 +117,15 @@ class AlertSeen(AlertEvent):
 
 
 class AlertAcknowledged(AlertEvent):
-    """A person has taken it: it goes on to nobody else."""
+    """A person has taken it: it goes on to nobody else, unless they hand it on."""
 
     TYPE: ClassVar[str] = "sinsok.AlertAcknowledged.v1"
 
     by: Name
 
     def identity(self) -> tuple[object, ...]:
-        """It is acknowledged once by a person; a second person may take it as well."""
-        return (self.alert_id, self.by)
+        """A second person may take it as well, and who handed it on may take it again."""
+        return (self.alert_id, self.by, self.time.isoformat())
 
 
 class AlertDismissed(AlertEvent):
@@ -138,7 +142,7 @@ class AlertDismissed(AlertEvent):
 
 
 class AlertHandedOn(AlertEvent):
-    """A person asks for the next one in the chain, without waiting."""
+    """A person asks for the next one in the chain, without waiting. Who had taken the alert has it no more."""
 
     TYPE: ClassVar[str] = "sinsok.AlertHandedOn.v1"
 

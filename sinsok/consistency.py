@@ -10,6 +10,7 @@ from gateways.inference.repository import configuration, models, versions
 from schemas.failures import Unreadable
 from schemas.models import ClassTable
 from sinsok.settings import Settings
+from streams.policy import AlertPolicy
 
 
 def contradictions(settings: Settings) -> list[str]:
@@ -17,10 +18,40 @@ def contradictions(settings: Settings) -> list[str]:
 
     A repository that is not on this machine contradicts nothing: then the model server has to be asked.
     """
-    paging = list(_recipients(settings))
+    paging = paging_contradictions(settings)
     if not settings.model_repository.is_dir():
         return paging
     return list(dict.fromkeys([*_routes(settings), *_rules(settings), *paging]))
+
+
+def paging_contradictions(settings: Settings) -> list[str]:
+    """Those for which somebody would not be told: who tells people does not start with them.
+
+    With the others it does. What is wrong with a route is no reason to tell nobody of alerts that there are.
+    """
+    return [*_recipients(settings), *_unasked(settings)]
+
+
+def paging_nobody(settings: Settings) -> list[str]:
+    """The sites that raise alerts and page nobody, as they may: then the worklist and the console have to do."""
+    return [
+        site
+        for site in settings.sites
+        if _raises(settings.rules.of(site).alerts) and not settings.rules.of(site).paging.chains
+    ]
+
+
+def _raises(policy: AlertPolicy) -> bool:
+    return any(rule.priority in policy.page for rule in policy.rules)
+
+
+def _unasked(settings: Settings) -> Iterator[str]:
+    for site in paging_nobody(settings):
+        if recipients := settings.sites[site].recipients:
+            yield (
+                f"sites.{site}: no chain asks {', '.join(sorted(recipients))}: add [[sites.{site}.paging.chains]],"
+                " or remove the recipients"
+            )
 
 
 def _recipients(settings: Settings) -> Iterator[str]:

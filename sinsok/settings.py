@@ -5,13 +5,14 @@ are only put together. An unknown key or an impossible value is refused with its
 """
 
 import os
+import re
 import tomllib
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from gateways.alerts.settings import SAYS, NotifierSettings, Recipient, Said
@@ -68,7 +69,10 @@ class StackSettings(_Section):
 
 
 class SiteSettings(SiteAccess):
-    """A hospital: the AE titles it sends to and from, and its decisions where they differ from the common ones."""
+    """A hospital: the AE titles it sends to and from, and its decisions where they differ from the common ones.
+
+    Of completeness, alerts and paging it says only the keys that differ; routes and the PACS are its own as a whole.
+    """
 
     completeness: Completeness | None = None
     routes: tuple[Route, ...] | None = None
@@ -79,6 +83,10 @@ class SiteSettings(SiteAccess):
     console: SiteConsole = SiteConsole()
     recipients: dict[Name, Recipient] = Field(default={}, description="Whom the on-call chains name")
     page_says: frozenset[Said] = Field(default=SAYS, description="What a message says beside the link and the notice")
+
+
+_SHARED: Final = ("completeness", "alerts", "paging")
+"""Tables of which a site changes keys: who says its quiet hours alone keeps the chains that all have."""
 
 
 class Settings(BaseSettings):
@@ -104,6 +112,15 @@ class Settings(BaseSettings):
     paging: Paging = Paging()
     pacs: PacsSettings = PacsSettings()
     sites: dict[Site, SiteSettings] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _what_a_site_does_not_say_is_common(cls, values: Any) -> Any:
+        # Before anything is checked: whether a site's keys are right depends on the common ones beside them.
+        if not isinstance(values, dict) or not isinstance(values.get("sites"), dict):
+            return values
+        sites = {name: _with_common(site, values) for name, site in values["sites"].items()}
+        return {**values, "sites": sites}
 
     @field_validator("streams")
     @classmethod
@@ -161,6 +178,19 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Variables win over the file."""
         return env_settings, init_settings
+
+
+def _with_common(site: Any, values: dict[str, Any]) -> Any:
+    """A site's tables as they were read, with the keys that it leaves to the common ones."""
+    if not isinstance(site, dict):
+        return site
+    tables = {name: (values.get(name), site.get(name)) for name in _SHARED}
+    merged = {
+        name: {**common, **own}
+        for name, (common, own) in tables.items()
+        if isinstance(common, dict) and isinstance(own, dict)
+    }
+    return {**site, **merged}
 
 
 _WELL_KNOWN: dict[str, tuple[str, str]] = {
@@ -225,18 +255,30 @@ def _means_something(variable: str) -> bool:
     return variable in _OTHER_VARIABLES or section in Settings.model_fields
 
 
+_SECRET: Final = re.compile("^recipients$|^headers$|^body$|password$|secret$|token$|url$")
+"""Keys whose values are shown nowhere: they are secrets, or hold them, as the address of a webhook does."""
+
+
 def _explain(error: ValidationError, path: Path, environment: Mapping[str, str]) -> str:
     """Every fault with its key, behind the file or the variable that said it."""
     faults: dict[str, list[str]] = defaultdict(list)
-    for fault in error.errors(include_url=False):
-        place = ".".join(str(part) for part in fault["loc"])
-        variables = ["SINSOK_" + "__".join(str(part) for part in fault["loc"]).upper()]
-        variables += [name for name, key in _WELL_KNOWN.items() if key == fault["loc"]]
+    found = error.errors(include_url=False)
+    common = {(fault["loc"], fault["msg"]) for fault in found}
+    for fault in found:
+        key = fault["loc"]
+        if fault["type"] == "too_short" and any(len(key) < len(loc) and loc[: len(key)] == key for loc, _ in common):
+            continue  # what is wrong within a list is left out of it before it is counted
+        if key[:1] == ("sites",) and (key[2:], fault["msg"]) in common:
+            continue  # the site has it from the common table
+        place = ".".join(str(part) for part in key)
+        variables = ["SINSOK_" + "__".join(str(part) for part in key).upper()]
+        variables += [name for name, known in _WELL_KNOWN.items() if known == key]
         source = next((name for name in variables if name in environment), str(path))
         if fault["type"] == "extra_forbidden":
             faults[source].append(f"{place}: unknown key")
             continue
         # A whole table would bury what is wrong with it.
-        given = "" if isinstance(fault["input"], dict | list) else f" (is {fault['input']!r})"
+        hidden = isinstance(fault["input"], dict | list) or any(map(_SECRET.search, map(str, key)))
+        given = "" if hidden else f" (is {fault['input']!r})"
         faults[source].append(f"{place}: {fault['msg'].removeprefix('Value error, ')}{given}")
     return "; ".join(f"{source}: {'; '.join(said)}" for source, said in faults.items())

@@ -72,7 +72,8 @@ def summary(what: Event | Obituary) -> str:
         case AlertDelivered():
             return f"page {what.attempt} reached {what.recipient} by {what.channel}: {what.answer}"
         case AlertUndelivered():
-            return f"page {what.attempt} did not reach {what.recipient}: {what.reason}"
+            failed = "did not reach" if what.tried else "was not tried for"
+            return f"page {what.attempt} {failed} {what.recipient}: {what.reason}"
         case AlertSeen():
             return f"by {what.by}"
         case AlertAcknowledged():

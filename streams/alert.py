@@ -13,7 +13,16 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from schemas.base import Digest, Event, Uid
-from schemas.events import AlertRaised, AlertWithdrawn, DeadlinePassed, Finding, Outcome, Priority, StudyTriaged
+from schemas.events import (
+    AlertRaised,
+    AlertWithdrawn,
+    DeadlinePassed,
+    Finding,
+    KeyPicture,
+    Outcome,
+    Priority,
+    StudyTriaged,
+)
 from schemas.identity import derived_id
 from streams.hop import Step, StudyState
 from streams.policy import judge
@@ -174,6 +183,7 @@ def _raise(event: Event, result: StudyTriaged, study: StudyAlert, priority: Prio
         final=result.final,
         replaces=study.alert_id,
         result=result.event_id,
+        picture=_picture(result),
         last_image_at=result.last_image_at,
     )
     events: list[Event] = [raised]
@@ -182,6 +192,20 @@ def _raise(event: Event, result: StudyTriaged, study: StudyAlert, priority: Prio
         events.append(_withdrawal(result, raised.time, study.alert_id, taken_over, raised.alert_id))
     raising = {"alert_id": raised.alert_id, "priority": priority, "alerted": _alerted(study, result)}
     return Step(study.model_copy(update=raising), tuple(events))
+
+
+def _picture(result: StudyTriaged) -> KeyPicture | None:
+    """Of the series with the first finding."""
+    for series in result.series:
+        reading = series.reading
+        if series.series_uid == result.findings[0].series_uid and series.manifest and reading and reading.label_map:
+            return KeyPicture(
+                series_uid=series.series_uid,
+                manifest=series.manifest,
+                label_map=reading.label_map,
+                provenance=reading.provenance,
+            )
+    return None
 
 
 def _withdraw(event: StudyTriaged, study: StudyAlert, alert_id: UUID) -> Step[StudyAlert]:

@@ -1,10 +1,14 @@
 """Escalate: an alert's way to a person. It is paged up the on-call chain, again and again, until somebody takes it.
 
-A page that reached nobody goes on at once, one that was delivered when the time to answer is over, also where it was
-seen: only an acknowledgement takes an alert. Behind the last step the chain begins anew; where no page of a whole
-chain can be delivered, not before the time to deliver is over, or pages would chase each other. In quiet hours what is
-not critical waits, unless a person asks for the next one. A deferral counts as an attempt: what it is about never
-shares a number, and so an id, with a page.
+A page that was tried in vain goes on at once, one that was delivered when the time to answer is over, also where it
+was seen: only an acknowledgement takes an alert. One that nobody tried, because Kafka, this hop or the notifier was
+away until its time was over, says nothing about who was to be told: the same step is asked once more. Behind the last
+step the chain begins anew; where no page of a whole chain can be delivered, not before the time to deliver is over, or
+pages would chase each other. In quiet hours what is not critical waits, until a person asks for the next one: then it
+is not deferred any more. A deferral counts as an attempt: what it is about never shares a number, and so an id, with
+a page.
+
+Who has taken an alert may hand it on, as one may who took it by mistake: then nobody has it, and it goes on.
 
 An alert is closed once. A dismissal or a withdrawal closes it at once, whether it was taken or not; its row stays for
 the time of remembrance (``completeness.keep_s``), so that who comes late is told why. One that was acknowledged is
@@ -18,6 +22,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
+
+from pydantic import Field
 
 from schemas.base import Event, Utc
 from schemas.events import AlertEvent, AlertRaised, AlertWithdrawn, DeadlinePassed
@@ -41,6 +47,10 @@ from streams.site import SiteRules, Sites
 
 RETRY: Final = timedelta(minutes=5)
 """Where nobody is on call any more, it is asked so often whether somebody is."""
+
+GRACE: Final = timedelta(seconds=2)
+"""So much later than the time to deliver a page is over it is given up: the notifier says by itself that it is, and
+whether anybody was tried, and that comes first."""
 
 _GOES_ON: Final = (PageReason.UNDELIVERED, PageReason.UNANSWERED, PageReason.ESCALATED)
 """A page for one of these goes to the next in the chain."""
@@ -72,11 +82,20 @@ class OpenAlert(StudyState):
     why: PageReason = PageReason.RAISED
     """The same."""
     recipients: tuple[Name, ...] = ()
+    """Of the newest page; nobody where a page waits."""
     failed: tuple[Name, ...] = ()
     """Recipients whom the newest page did not reach."""
+    tried: bool = False
+    """Whether one of them was tried."""
+    repeated: bool = False
+    """Whether this step is asked once more because nobody was tried before."""
     answer_by: Utc | None = None
     seen_by: tuple[Name, ...] = ()
     taken_by: tuple[Name, ...] = ()
+    gave_back: dict[Name, Utc] = Field(default={})
+    """Who had taken it, and when it was handed on: what they did before may be heard again."""
+    asked_on: bool = False
+    """Whether a person has asked for the next one: then it is not deferred any more."""
     dismissed_by: Name | None = None
     ending: str = ""
     """How it was closed."""
@@ -85,6 +104,11 @@ class OpenAlert(StudyState):
     def of_alert(self) -> UUID:
         """The alert."""
         return self.raised.alert_id
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the same step is asked once more where the newest page reached nobody."""
+        return not self.tried and not self.repeated
 
 
 def escalate(sites: Sites, event: Event, alert: OpenAlert | None) -> Step[OpenAlert]:
@@ -116,15 +140,19 @@ def _answered(
             return Step(alert.model_copy(update={"stage": Stage.DELIVERED, "deadline": alert.answer_by}))
         case AlertUndelivered():
             failed = {*alert.failed, event.recipient}
-            alert = alert.model_copy(update={"failed": tuple(sorted(failed))})
-            if not failed.issuperset(alert.recipients) or _begins_anew(rules, event.time, alert):
+            heard = {"failed": tuple(sorted(failed)), "tried": alert.tried or event.tried}
+            alert = alert.model_copy(update=heard)
+            if not failed.issuperset(alert.recipients):
                 return Step(alert)
-            return _go_on(rules, event, alert, PageReason.UNDELIVERED)
+            if not alert.repeats and _begins_anew(rules, event.time, alert):
+                return Step(alert)
+            return _unreached(rules, event, alert)
         case AlertDeferred():
             if alert.raised.priority in rules.paging.critical:
                 return Step(alert)
-            waiting = {"stage": Stage.WAITING, "why": PageReason.DEFERRED, "deadline": event.until}
-            return Step(alert.model_copy(update=waiting))
+            if alert.asked_on:
+                return _unreached(rules, event, alert) if alert.repeats else Step(alert)
+            return Step(_waiting(alert, PageReason.DEFERRED, deadline=event.until))
 
 
 def _overdue(rules: SiteRules, event: DeadlinePassed, alert: OpenAlert) -> Step[OpenAlert]:
@@ -132,7 +160,7 @@ def _overdue(rules: SiteRules, event: DeadlinePassed, alert: OpenAlert) -> Step[
         case Stage.WAITING:
             return _page(rules, event, alert)
         case Stage.PAGED:
-            return _go_on(rules, event, alert, PageReason.UNDELIVERED)
+            return _unreached(rules, event, alert)
         case Stage.DELIVERED:
             return _go_on(rules, event, alert, PageReason.UNANSWERED)
         case Stage.TAKEN:
@@ -149,6 +177,8 @@ def _act(rules: SiteRules, event: Act, alert: OpenAlert) -> Step[OpenAlert]:
             return Step(alert if known else alert.model_copy(update={"seen_by": (*alert.seen_by, event.by)}))
         case AlertHandedOn(attempt=attempt) if attempt != alert.attempt:
             return Step(alert)
+        case AlertAcknowledged() | AlertHandedOn() if _is_given_back(event, alert):
+            return Step(alert)
         case AlertAcknowledged(by=by) if by in alert.taken_by:
             return Step(alert)
         case AlertDismissed(by=by) if by == alert.dismissed_by:
@@ -162,15 +192,35 @@ def _act(rules: SiteRules, event: Act, alert: OpenAlert) -> Step[OpenAlert]:
             taken = {"stage": Stage.TAKEN, "taken_by": (*alert.taken_by, event.by), "deadline": deadline}
             return Step(alert.model_copy(update=taken))
         case AlertHandedOn():
-            if alert.stage is Stage.TAKEN:
+            if alert.stage is Stage.TAKEN and event.by not in alert.taken_by:
                 return _refuse(event, alert)
-            return _go_on(rules, event, alert, PageReason.ESCALATED)
+            gave_back = alert.gave_back | dict.fromkeys(alert.taken_by, event.time)
+            handed_on = {"asked_on": True, "taken_by": (), "gave_back": gave_back}
+            return _go_on(rules, event, alert.model_copy(update=handed_on), PageReason.ESCALATED)
+
+
+def _is_given_back(act: AlertAcknowledged | AlertHandedOn, alert: OpenAlert) -> bool:
+    """Whether a person did it before the alert that they had taken was handed on."""
+    until = alert.gave_back.get(act.by)
+    return until is not None and act.time <= until
+
+
+def _unreached(rules: SiteRules, event: Event, alert: OpenAlert) -> Step[OpenAlert]:
+    """The newest page reached nobody."""
+    if alert.repeats:
+        return _page(rules, event, _waiting(alert, PageReason.REPEATED, repeated=True))
+    return _go_on(rules, event, alert, PageReason.UNDELIVERED)
 
 
 def _go_on(rules: SiteRules, event: Event, alert: OpenAlert, why: PageReason) -> Step[OpenAlert]:
     """To the next in the chain. Whoever waits for a page is the next."""
-    step = alert.step if alert.stage is Stage.WAITING else alert.step + 1
-    return _page(rules, event, alert.model_copy(update={"stage": Stage.WAITING, "step": step, "why": why}))
+    step = alert.step + 1 if alert.recipients else alert.step
+    return _page(rules, event, _waiting(alert, why, step=step, repeated=False))
+
+
+def _waiting(alert: OpenAlert, why: PageReason, **changes: Any) -> OpenAlert:
+    """A page is to go out, for this reason."""
+    return alert.model_copy(update={"stage": Stage.WAITING, "why": why, "recipients": (), **changes})
 
 
 def _page(rules: SiteRules, event: Event, alert: OpenAlert) -> Step[OpenAlert]:
@@ -179,12 +229,16 @@ def _page(rules: SiteRules, event: Event, alert: OpenAlert) -> Step[OpenAlert]:
     asked = paging.on_call(event.time, alert.chain, alert.step)
     if asked is None:
         return _nobody(rules, event, alert)
-    alert = alert.model_copy(update={"attempt": alert.attempt + 1, "chain": asked.chain, "step": asked.step})
+    if (asked.chain, asked.step) != (alert.chain, alert.step):
+        # At a hand-over nobody of the new shift has been asked yet.
+        why = PageReason.UNDELIVERED if alert.why is PageReason.REPEATED else alert.why
+        alert = alert.model_copy(update={"chain": asked.chain, "step": asked.step, "why": why, "repeated": False})
+    alert = alert.model_copy(update={"attempt": alert.attempt + 1})
     about = _about(event, alert) | {"attempt": alert.attempt}
     until = paging.quiet_until(event.time, raised.priority)
-    if until is not None and alert.why is not PageReason.ESCALATED:
-        waiting = {"why": PageReason.DEFERRED, "deadline": until}
-        return Step(alert.model_copy(update=waiting), (AlertDeferred(**about, until=until, reason="quiet hours"),))
+    if until is not None and not alert.asked_on:
+        deferred = AlertDeferred(**about, until=until, reason="quiet hours")
+        return Step(_waiting(alert, PageReason.DEFERRED, deadline=until), (deferred,))
     page = AlertPaged(
         **about,
         step=asked.step,
@@ -196,13 +250,15 @@ def _page(rules: SiteRules, event: Event, alert: OpenAlert) -> Step[OpenAlert]:
         priority=raised.priority,
         findings=raised.findings,
         reason=raised.reason,
+        picture=raised.picture,
     )
     paged = {
         "stage": Stage.PAGED,
         "recipients": page.recipients,
         "failed": (),
+        "tried": False,
         "answer_by": page.answer_by,
-        "deadline": page.deliver_by,
+        "deadline": page.deliver_by + GRACE,
     }
     goes_on = (AlertEscalated(**about, why=page.why, step=page.step),) if page.why in _GOES_ON else ()
     return Step(alert.model_copy(update=paged), (*goes_on, page))

@@ -5,7 +5,7 @@ word is the next hop's (streams/confirm.py).
 """
 
 from schemas.base import Event
-from schemas.events import StudyAssembled, StudyTriaged
+from schemas.events import NOT_YET, StudyAssembled, StudyTriaged
 from schemas.failures import Unavailable
 from streams.conclusion import conclude, unread
 from streams.ports import Inference
@@ -34,7 +34,7 @@ def waiting(sites: Sites, event: Event, error: Unavailable) -> tuple[StudyTriage
         return ()
     # The confirming model may be there when the first is not: then its result is the one that counts.
     second = may_be_confirmed(event, sites.of(event.site).routes)
-    reason = f"AI did not run yet: {error}"
+    reason = f"{NOT_YET}: {error}"
     return (unread(event, "not read yet", reason, final=event.final and not second, unconfirmed=second),)
 
 

@@ -1,6 +1,6 @@
 """Who is paged when, and for how long each may take: a site's on-call chains."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from itertools import product
@@ -79,6 +79,33 @@ class Chain(Hours):
     steps: Annotated[tuple[Annotated[tuple[Name, ...], Field(min_length=1)], ...], Field(min_length=1)]
 
 
+class _Moment(NamedTuple):
+    """A time of a week, and which of its day and the day before are holidays."""
+
+    at: datetime
+    holidays: frozenset[date]
+
+    def in_(self, hours: Hours) -> bool:
+        return hours.cover(self.at, self.holidays)
+
+    def __str__(self) -> str:
+        day = self.at.date()
+        off = ", a holiday" if day in self.holidays else ""
+        off_before = " after a holiday" if day - _DAY in self.holidays else ""
+        return f"on {list(Weekday)[day.weekday()]}{off}{off_before} at {self.at:%H:%M}"
+
+
+def _moments(spans: Sequence[Hours]) -> Iterator[_Moment]:
+    """One moment of each kind: which of the spans hold changes at midnight and at their edges alone."""
+    edges = sorted({time(0), *(edge for hours in spans for edge in (hours.begin, hours.end))})
+    monday = date(2024, 1, 1)
+    # A night belongs to the day before, and each of the two may be a holiday.
+    for number, off, off_before, edge in product(range(7), (False, True), (False, True), edges):
+        day = monday + number * _DAY
+        holidays = frozenset(([day] if off else []) + ([day - _DAY] if off_before else []))
+        yield _Moment(datetime.combine(day, edge), holidays)
+
+
 class OnCall(NamedTuple):
     """A step of a chain at a moment."""
 
@@ -122,8 +149,30 @@ class Paging(Record):
 
     @model_validator(mode="after")
     def _covers_every_hour(self) -> Self:
-        if self.chains and (gap := self._gap()) is not None:
-            raise ValueError(f"nobody is on call {gap}: add a chain without hours at the end")
+        if not self.chains:
+            return self
+        names = [chain.name for chain in self.chains]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two chains are called {twice[0]}: who is asked next is found by the name")
+        asked = set()
+        for moment in _moments(self.chains):
+            chain = next((chain for chain in self.chains if moment.in_(chain)), None)
+            if chain is None:
+                raise ValueError(f"nobody is on call {moment}: add a chain without hours at the end")
+            asked.add(chain.name)
+        if never := [name for name in names if name not in asked]:
+            raise ValueError(f"chain {never[0]} is never asked: those before it hold in all its hours; move it up")
+        return self
+
+    @model_validator(mode="after")
+    def _quiet_hours_end(self) -> Self:
+        waiting = [priority for priority in Priority if priority not in self.critical]
+        # A holiday is no end: a site may have none for months.
+        common = (moment for moment in _moments(self.quiet) if not moment.holidays)
+        if self.quiet and waiting and all(any(map(moment.in_, self.quiet)) for moment in common):
+            raise ValueError(
+                f"quiet: {', '.join(waiting)} alerts would never page: these hours never end; shorten them"
+            )
         return self
 
     def on_call(self, at: datetime, chain: str = "", step: int = 0) -> OnCall | None:
@@ -156,19 +205,6 @@ class Paging(Record):
 
     def _local(self, at: datetime) -> datetime:
         return at.astimezone(ZoneInfo(self.timezone))
-
-    def _gap(self) -> str | None:
-        """A moment at which no chain holds. What holds changes at midnight and at the edges of hours alone."""
-        edges = sorted({time(0), *(edge for chain in self.chains for edge in (chain.begin, chain.end))})
-        monday = date(2024, 1, 1)
-        # A night belongs to the day before, and each of the two may be a holiday.
-        for number, off, off_before, edge in product(range(7), (False, True), (False, True), edges):
-            day = monday + number * _DAY
-            holidays = frozenset(([day] if off else []) + ([day - _DAY] if off_before else []))
-            if not any(chain.cover(datetime.combine(day, edge), holidays) for chain in self.chains):
-                holiday = ", a holiday" if off else ""
-                return f"on {list(Weekday)[number]}{holiday}{' after a holiday' if off_before else ''} at {edge:%H:%M}"
-        return None
 
 
 def _of(seconds: Mapping[Priority, float], priority: Priority) -> float:

@@ -13,8 +13,7 @@ from schemas.paging import AlertPaged, PageReason
 class Budget:
     """The budget of a site: for each on-call chain and day."""
 
-    limit: int | None
-    """None: as many as there are."""
+    limit: int
     critical: frozenset[Priority]
     """These are never deferred, and do not count."""
     timezone: str
@@ -23,9 +22,9 @@ class Budget:
     def shift(self, page: AlertPaged) -> str | None:
         """The chain and day whose budget a page counts against; None where it counts against none.
 
-        What a person has handed on is not held back.
+        What a person has handed on counts against none.
         """
-        if self.limit is None or page.priority in self.critical or page.why is PageReason.ESCALATED:
+        if page.priority in self.critical or page.why is PageReason.ESCALATED:
             return None
         return f"{page.chain} {page.time.astimezone(ZoneInfo(self.timezone)).date()}"
 

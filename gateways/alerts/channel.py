@@ -1,6 +1,6 @@
 """A message to a recipient, and what every channel can do with it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from gateways.alerts.settings import Language
+from schemas.failures import Unavailable
 
 
 class Kind(StrEnum):
@@ -46,6 +47,12 @@ class Message:
     lines: tuple[Line, ...]
     facts: Mapping[str, object] = field(default_factory=dict)
     """The same for machines, as JSON."""
+    picture: Callable[[], bytes | None] | None = field(default=None, compare=False)
+    """Draws the key image (PNG), for channels that can show it; None where it cannot be drawn now."""
+
+
+class Shut(Unavailable):
+    """The far side is there and lets no message of ours in: an address or a password is wrong. A person has to see."""
 
 
 class Channel(Protocol):
@@ -61,6 +68,12 @@ class Channel(Protocol):
 
         Raises :class:`schemas.failures.Unavailable` where the same message may go through later, and
         :class:`schemas.failures.Refused` where it will not on this channel. The text holds no address and no secret.
+        """
+
+    def reach(self) -> bool:
+        """Ask whether the far side takes messages; False where that cannot be asked without sending one.
+
+        Raises :class:`schemas.failures.Unavailable`.
         """
 
 

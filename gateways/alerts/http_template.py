@@ -12,7 +12,7 @@ from gateways.alerts.webhook import KEY
 
 
 class HttpTemplate:
-    """An HTTP request from a template. Delivered means 2xx."""
+    """An HTTP request from a template. Delivered means 2xx, and the answer that is expected."""
 
     kind = "http"
 
@@ -31,7 +31,12 @@ class HttpTemplate:
             filled(self._settings.body, said, escaping(self._settings.content_type)).encode(),
             ca=self._settings.ca,
             timeout_s=self._timeout_s,
+            expect=self._settings.expect,
         )
+
+    def reach(self) -> bool:
+        """See :class:`gateways.alerts.channel.Channel`."""
+        return False
 
 
 def values(message: Message) -> dict[str, str]:

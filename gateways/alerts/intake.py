@@ -7,16 +7,16 @@ from typing import Final
 import structlog
 from confluent_kafka import Consumer
 
+from gateways import kafka
 from gateways.alerts.budget import Budget
 from gateways.alerts.ledger import Ledger
 from gateways.inbox import Inbox
-from gateways.kafka import quiet
 from gateways.metrics import PAGES, UNDECODABLE_ALERTS
 from schemas.base import Event, utc
 from schemas.events import AlertWithdrawn
 from schemas.identity import study_key, trace_id
-from schemas.paging import AlertAcknowledged, AlertClosed, AlertDismissed, AlertPaged
-from schemas.topics import MAX_EVENT_BYTES, alerts
+from schemas.paging import AlertAcknowledged, AlertClosed, AlertDismissed, AlertHandedOn, AlertPaged, PageReason
+from schemas.topics import alerts
 
 GROUP: Final = "sinsok-notifier"
 
@@ -24,23 +24,13 @@ log = structlog.get_logger()
 
 
 def consumer(bootstrap: str) -> Consumer:
-    """Reads alerts from where it stood, at first from the beginning: none is left out.
+    """Reads alerts, all of them.
 
     A cluster has one notifier. Its membership is static, so that after a crash it need not wait for its own session
     to time out: a page has a minute.
     """
-    return Consumer(
-        quiet(bootstrap)
-        | {
-            "group.id": GROUP,
-            "group.instance.id": GROUP,
-            "enable.auto.commit": False,
-            "auto.offset.reset": "earliest",
-            "fetch.message.max.bytes": MAX_EVENT_BYTES,
-            "session.timeout.ms": 10_000,
-            "topic.metadata.refresh.interval.ms": 10_000,
-        }
-    )
+    settings: dict[str, str | int] = {"group.instance.id": GROUP, "topic.metadata.refresh.interval.ms": 10_000}
+    return kafka.consumer(bootstrap, GROUP, **settings)
 
 
 class Intake(Inbox):
@@ -83,6 +73,8 @@ class Intake(Inbox):
                         owed |= {(event.site, recipient) for recipient in self._ledger.withdraw(event, now)}
                     case AlertAcknowledged() | AlertDismissed() | AlertClosed():
                         self._ledger.end_alert(event, now)
+                    case AlertHandedOn():
+                        owed |= {(event.site, recipient) for recipient in self._ledger.hand_on(event)}
         for site, recipient in owed:
             self._noted(site, recipient)
 
@@ -92,8 +84,9 @@ class Intake(Inbox):
             return ()
         budget = self._budgets.get(page.site)
         shift = budget.shift(page) if budget else None
-        # An alert is held back once: afterwards it has waited enough.
-        if budget and shift and self._is_spent(budget, page, shift) and not self._ledger.was_deferred(page):
+        # An alert is held back once, when it is new: afterwards it has waited enough.
+        new = page.why is PageReason.RAISED and not self._ledger.has_ended(page)
+        if new and budget and shift and self._ledger.pages_of(page.site, shift) >= budget.limit:
             until = budget.next_digest(utc(now))
             self._ledger.defer(page, now, until.timestamp(), f"more than {budget.limit} pages for {shift}")
             PAGES.labels("", "deferred").inc()
@@ -108,9 +101,6 @@ class Intake(Inbox):
                 PAGES.labels("", "undelivered").inc()
                 self._log(page, "page for a recipient who is not configured", recipient=recipient)
         return page.recipients
-
-    def _is_spent(self, budget: Budget, page: AlertPaged, shift: str) -> bool:
-        return budget.limit is not None and self._ledger.pages_of(page.site, shift) >= budget.limit
 
     def _log(self, page: AlertPaged, what: str, **details: object) -> None:
         trace = trace_id(study_key(page.site, page.study_uid))

@@ -10,13 +10,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
+import structlog
+from pydantic import ValidationError
+
 from gateways.alerts.channel import Kind
 from gateways.outbox.database import OutboxDatabase
 from schemas.base import utc
 from schemas.envelope import encode
 from schemas.events import AlertEvent, AlertWithdrawn
-from schemas.paging import AlertDeferred, AlertDelivered, AlertPaged, AlertUndelivered
+from schemas.paging import AlertDeferred, AlertDelivered, AlertHandedOn, AlertPaged, AlertUndelivered
 from schemas.topics import alerts
+
+log = structlog.get_logger()
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS owed (
@@ -43,8 +48,10 @@ CREATE INDEX IF NOT EXISTS owed_due ON owed (site, recipient, rank, id) WHERE st
 CREATE INDEX IF NOT EXISTS owed_of_alert ON owed (alert_id);
 CREATE INDEX IF NOT EXISTS owed_of_shift ON owed (site, shift) WHERE shift IS NOT NULL;
 CREATE INDEX IF NOT EXISTS owed_of_digest ON owed (digest) WHERE digest IS NOT NULL;
-CREATE TABLE IF NOT EXISTS withdrawn (
+CREATE TABLE IF NOT EXISTS ended (
     alert_id TEXT PRIMARY KEY,
+    how TEXT NOT NULL,
+    replaced_by TEXT,
     at REAL NOT NULL
 ) WITHOUT ROWID;
 """
@@ -75,16 +82,37 @@ class Failure(NamedTuple):
 
 @dataclass(frozen=True)
 class Owed:
-    """A message that a recipient is to get."""
+    """A message that a recipient is to get, as it stands in the ledger. What is derived raises where it is no JSON."""
 
     id: int
     key: str
     kind: Kind
+    site: str
+    recipient: str
+    alert_id: str
+    attempt: int | None
+    """Of a page."""
     event: bytes
     """What it is about: of a withdrawal :class:`AlertWithdrawn`, of a page and a digest :class:`AlertPaged`."""
     give_up_at: float
-    failures: Mapping[str, Failure]
-    """By channel."""
+    tried: bool
+    """Whether it may have reached the recipient."""
+    failed: str
+
+    @property
+    def failures(self) -> dict[str, Failure]:
+        """By channel."""
+        return {channel: Failure(*failure) for channel, failure in json.loads(self.failed).items()}
+
+    @property
+    def study_uid(self) -> str:
+        """The study."""
+        return str(json.loads(self.event)["study_uid"])
+
+    @property
+    def revision(self) -> int:
+        """Of the study."""
+        return int(json.loads(self.event)["revision"])
 
 
 class Ledger(OutboxDatabase):
@@ -98,15 +126,18 @@ class Ledger(OutboxDatabase):
         """Whether the page was taken before."""
         return bool(self._count("owed WHERE key = ?", _key(page, page.recipients[0])))
 
+    def has_ended(self, page: AlertPaged) -> bool:
+        """Whether the alert was taken, dismissed, closed or withdrawn: nobody is told of it any more."""
+        return bool(self._count("ended WHERE alert_id = ?", page.key))
+
     def owe(self, page: AlertPaged, recipient: str, now: float, shift: str | None) -> None:
-        """Note that a page is owed to a recipient; it is over at once where its alert was withdrawn before."""
-        withdrawn = self._count("withdrawn WHERE alert_id = ?", page.key)
-        self._add_page(page, recipient, State.OVER if withdrawn else State.WAITING, now, shift=shift)
+        """Note that a page is owed to a recipient; it is over at once where its alert has ended before."""
+        self._add_page(page, recipient, State.OVER if self.has_ended(page) else State.WAITING, now, shift=shift)
 
     def refuse(self, page: AlertPaged, recipient: str, now: float, reason: str) -> None:
         """There is no way to the recipient."""
         self._add_page(page, recipient, State.UNDELIVERED, now, reason=reason)
-        self._say_undelivered(page, recipient, now, reason)
+        self._send(AlertUndelivered(**_fields(page, now), attempt=page.attempt, recipient=recipient, reason=reason))
 
     def defer(self, page: AlertPaged, now: float, until: float, reason: str) -> None:
         """Hold a page back for the digests of its recipients, and say so."""
@@ -117,38 +148,73 @@ class Ledger(OutboxDatabase):
         self._send(AlertDeferred(**_fields(page, now), attempt=page.attempt, until=utc(until), reason=reason))
 
     def pages_of(self, site: str, shift: str) -> int:
-        """How many pages count against a shift's budget."""
-        return self._count("(SELECT DISTINCT alert_id, attempt FROM owed WHERE site = ? AND shift = ?)", site, shift)
+        """How many pages count against a shift's budget: those that went out, or are about to."""
+        return self._count(
+            "(SELECT DISTINCT alert_id, attempt FROM owed WHERE site = ? AND shift = ?"
+            " AND state IN ('waiting', 'delivered'))",
+            site,
+            shift,
+        )
 
-    def was_deferred(self, page: AlertPaged) -> bool:
-        """Whether the alert has been held back before."""
-        return bool(self._count("owed WHERE alert_id = ? AND digest IS NOT NULL", page.key))
+    def end_alert(self, event: AlertEvent, now: float, replaced_by: str | None = None) -> None:
+        """The alert is taken, dismissed, closed or withdrawn: what has not gone out yet, or is still to come, does not.
 
-    def end_alert(self, event: AlertEvent, now: float) -> None:
-        """The alert is withdrawn, taken or closed: what has not gone out yet does not."""
+        Nothing comes after a withdrawal, and nobody takes what has ended.
+        """
+        how = type(event).__name__
+        self._db.execute(
+            "INSERT INTO ended (alert_id, how, replaced_by, at) VALUES (?, ?, ?, ?) ON CONFLICT (alert_id) DO UPDATE"
+            " SET how = excluded.how, replaced_by = excluded.replaced_by, at = excluded.at"
+            " WHERE how != 'AlertWithdrawn' AND excluded.how != 'AlertAcknowledged'",
+            (event.key, how, replaced_by, now),
+        )
         self._db.execute(
             "UPDATE owed SET state = 'over', reason = ?, ended_at = ? WHERE alert_id = ? AND kind = 'page'"
             " AND state IN ('waiting', 'deferred')",
-            (type(event).__name__, now, event.key),
+            (how, now, event.key),
         )
+
+    def hand_on(self, event: AlertHandedOn) -> list[str]:
+        """Nobody has the alert any more; the recipients of pages that wait again.
+
+        Those are of what was read once more after a crash: its acknowledgement came again, the pages behind do not.
+        """
+        self._db.execute("DELETE FROM ended WHERE alert_id = ? AND how = 'AlertAcknowledged'", (event.key,))
+        again = self._rows(
+            "UPDATE owed SET state = 'waiting', reason = '', ended_at = NULL WHERE alert_id = ? AND attempt > ?"
+            " AND kind = 'page' AND state = 'over' AND reason = 'AlertAcknowledged' RETURNING recipient",
+            event.key,
+            event.attempt,
+        )
+        return [recipient for (recipient,) in again]
 
     def withdraw(self, event: AlertWithdrawn, now: float) -> list[str]:
         """The alert does not stand any more; the recipients who are told so, none where another alert took over.
 
-        These are all whom a page may have reached: of a request without an answer nobody knows.
+        These are all whom a page may have reached, of this alert or of one that it took over from: of a request without
+        an answer nobody knows. The topics of two alerts come in any order.
         """
-        self._db.execute("INSERT OR IGNORE INTO withdrawn VALUES (?, ?)", (event.key, now))
-        self.end_alert(event, now)
-        if event.replaced_by is not None:
+        self.end_alert(event, now, str(event.replaced_by) if event.replaced_by else None)
+        last = self._rows(
+            "WITH RECURSIVE later (alert_id) AS (VALUES (?) UNION SELECT replaced_by FROM ended JOIN later"
+            " USING (alert_id) WHERE replaced_by IS NOT NULL) SELECT alert_id FROM later JOIN ended USING (alert_id)"
+            " WHERE how = 'AlertWithdrawn' AND replaced_by IS NULL",
+            event.key,
+        )
+        if not last:
             return []
+        ((alert,),) = last
         told = self._rows(
-            "SELECT DISTINCT recipient FROM owed WHERE alert_id = ? AND tried AND kind = 'page'", event.key
+            "WITH RECURSIVE earlier (alert_id) AS (VALUES (?) UNION SELECT ended.alert_id FROM ended JOIN earlier"
+            " ON replaced_by = earlier.alert_id) SELECT DISTINCT recipient FROM owed JOIN earlier USING (alert_id)"
+            " WHERE tried AND kind = 'page'",
+            alert,
         )
         return [
             recipient
             for (recipient,) in told
             if self._add(
-                f"{event.key}/withdrawn/{recipient}",
+                f"{alert}/withdrawn/{recipient}",
                 Kind.WITHDRAWAL,
                 event,
                 recipient,
@@ -162,13 +228,13 @@ class Ledger(OutboxDatabase):
     def due(self, site: str, recipient: str, now: float) -> Owed | None:
         """The message to send next: the most urgent page, then the oldest."""
         rows = self._rows(
-            "SELECT id, key, kind, event, give_up_at, failures FROM owed WHERE site = ? AND recipient = ?"
-            " AND state = 'waiting' AND due_at <= ? ORDER BY rank, id LIMIT 1",
+            "SELECT id, key, kind, site, recipient, alert_id, attempt, event, give_up_at, tried, failures FROM owed"
+            " WHERE site = ? AND recipient = ? AND state = 'waiting' AND due_at <= ? ORDER BY rank, id LIMIT 1",
             site,
             recipient,
             now,
         )
-        return _owed(rows[0]) if rows else None
+        return next((Owed(number, key, Kind(kind), *rest) for number, key, kind, *rest in rows), None)
 
     def next_due_at(self, site: str, recipient: str) -> float | None:
         """When something is to be sent, if nothing new comes; None where nothing waits."""
@@ -178,9 +244,15 @@ class Ledger(OutboxDatabase):
         return None if at is None else float(at)
 
     def deferred(self, digest: Owed) -> list[AlertPaged]:
-        """The pages that a digest tells of; those whose alerts are over are left out."""
-        rows = self._rows("SELECT event FROM owed WHERE digest = ? AND state = 'deferred' ORDER BY id", digest.key)
-        return [AlertPaged.model_validate_json(event) for (event,) in rows]
+        """The pages that a digest tells of; those whose alerts are over are left out, and what cannot be read."""
+        rows = self._rows("SELECT key, event FROM owed WHERE digest = ? AND state = 'deferred' ORDER BY id", digest.key)
+        pages = []
+        for key, event in rows:
+            try:
+                pages.append(AlertPaged.model_validate_json(event))
+            except ValidationError:
+                log.error("page cannot be read, the digest goes without it", message=key)
+        return pages
 
     # --- what became of it -----------------------------------------------------------------------------------------
 
@@ -200,36 +272,30 @@ class Ledger(OutboxDatabase):
                 "UPDATE owed SET due_at = ?, failures = ? WHERE id = ?", (until, json.dumps(failures), owed.id)
             )
 
-    def arrived(self, owed: Owed, recipient: str, channel: str, answer: str, now: float) -> None:
+    def arrived(self, owed: Owed, channel: str, answer: str, now: float) -> None:
         """A far side has it, which holds as well where the alert has ended in the meantime."""
         with self.transaction():
             self._end(owed, State.DELIVERED, f"{channel}: {answer}", now)
             if owed.kind is Kind.PAGE:
-                page = AlertPaged.model_validate_json(owed.event)
-                said = {"recipient": recipient, "channel": channel, "answer": answer}
-                self._send(AlertDelivered(**_fields(page, now), attempt=page.attempt, **said))
+                self._say(AlertDelivered, owed, now, channel=channel, answer=answer)
 
-    def undelivered(self, owed: Owed, recipient: str, reason: str, now: float) -> None:
+    def undelivered(self, owed: Owed, reason: str, now: float, *, tried: bool = True) -> None:
         """Nothing more is tried; that is said of a page, unless its alert has ended in the meantime."""
         with self.transaction():
             if self._end(owed, State.UNDELIVERED, reason, now) and owed.kind is Kind.PAGE:
-                self._say_undelivered(AlertPaged.model_validate_json(owed.event), recipient, now, reason)
+                self._say(AlertUndelivered, owed, now, reason=reason, tried=tried)
 
     def drop(self, owed: Owed, now: float) -> None:
         """There is nothing to say any more."""
         with self.transaction():
             self._end(owed, State.OVER, "", now)
 
-    # --- looking ---------------------------------------------------------------------------------------------------
-
-    def states(self) -> dict[str, State]:
-        """Every message by its key."""
-        return {key: State(state) for key, state in self._rows("SELECT key, state FROM owed ORDER BY id")}
+    # --- forgetting ------------------------------------------------------------------------------------------------
 
     def forget(self, before: float) -> int:
         """Forget what ended before a time, or was for who is no recipient any more; how many messages that were."""
         with self.transaction():
-            self._db.execute("DELETE FROM withdrawn WHERE at < ?", (before,))
+            self._db.execute("DELETE FROM ended WHERE at < ?", (before,))
             return self._db.execute("DELETE FROM owed WHERE ended_at < ? OR give_up_at < ?", (before, before)).rowcount
 
     # --- inside ----------------------------------------------------------------------------------------------------
@@ -302,8 +368,14 @@ class Ledger(OutboxDatabase):
             )
         return bool(waited)
 
-    def _say_undelivered(self, page: AlertPaged, recipient: str, now: float, reason: str) -> None:
-        self._send(AlertUndelivered(**_fields(page, now), attempt=page.attempt, recipient=recipient, reason=reason))
+    def _say(self, kind: type[AlertDelivered | AlertUndelivered], owed: Owed, now: float, **said: object) -> None:
+        """What became of a page. It has ended, whether that can be said or not."""
+        try:
+            event = kind(**_fields(owed, now), attempt=owed.attempt, recipient=owed.recipient, **said)
+        except (ValueError, KeyError, TypeError) as error:
+            log.error("page cannot be read, no event tells of its end", message=owed.key, error=type(error).__name__)
+        else:
+            self._send(event)
 
     def _send(self, event: AlertEvent) -> None:
         self.post(alerts(event.site).name, encode(event), event.time.timestamp())
@@ -313,18 +385,12 @@ def _key(page: AlertPaged, recipient: str) -> str:
     return f"{page.alert_id}/{page.attempt}/{recipient}"
 
 
-def _fields(page: AlertPaged, now: float) -> dict[str, Any]:
+def _fields(about: AlertPaged | Owed, now: float) -> dict[str, Any]:
     """What every event about a page has."""
     return {
         "time": utc(now),
-        "site": page.site,
-        "study_uid": page.study_uid,
-        "alert_id": page.alert_id,
-        "revision": page.revision,
+        "site": about.site,
+        "study_uid": about.study_uid,
+        "alert_id": about.alert_id,
+        "revision": about.revision,
     }
-
-
-def _owed(row: tuple) -> Owed:  # type: ignore[type-arg]
-    number, key, kind, event, give_up_at, failures = row
-    said = {channel: Failure(*failure) for channel, failure in json.loads(failures).items()}
-    return Owed(number, key, Kind(kind), event, give_up_at, said)

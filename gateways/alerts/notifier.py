@@ -61,7 +61,7 @@ class Notifier:
                 self._lock = undo.enter_context(hold(self._folder / "notifier.lock"))
                 self._ledger = Ledger(self._folder / "ledger.sqlite")
                 undo.callback(self._ledger.close)
-                forgotten = self._ledger.forget(time.time() - self._keep_days * _DAY_S)
+                forgotten = self._forget()
             except Taken as error:
                 raise CannotStart(f"another notifier (pid {error.pid}) works on {self._folder}") from None
             except (OSError, sqlite3.Error) as error:
@@ -103,7 +103,11 @@ class Notifier:
         """What is wrong, one line each; empty while all is well."""
         complaints = self.deaths()
         complaints += [line for courier in self._couriers.values() for line in courier.complaints()]
-        return complaints + self._publisher.complaints("ledger")
+        return complaints + self._intake.complaints() + self._publisher.complaints("ledger")
+
+    def _forget(self) -> int:
+        self._forgot_at = time.monotonic()
+        return self._ledger.forget(time.time() - self._keep_days * _DAY_S)
 
     def _wake(self, site: str, recipient: str) -> None:
         if courier := self._couriers.get((site, recipient)):
@@ -114,6 +118,11 @@ class Notifier:
             try:
                 for courier in self._couriers.values():
                     courier.measure()
+                self._intake.measure()
                 self._publisher.measure()
+                if time.monotonic() - self._forgot_at > _DAY_S:
+                    self._forget()
+                # One channel in a round: those that hang must not hold up what is watched.
+                any(courier.probe() for courier in self._couriers.values())
             except Exception:  # the edge of this thread: it must look again, whatever it saw
                 log.exception("watch failed")

@@ -10,9 +10,14 @@ MESSAGE: Final = ("text", "title", "link", "priority", "site", "recipient", "ale
 _PLACEHOLDER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
+def names(template: str) -> list[str]:
+    """What the template names."""
+    return _PLACEHOLDER.findall(template)
+
+
 def checked(template: str, allowed: Collection[str]) -> str:
     """The template. Raises ``ValueError`` where it names something else than what is allowed."""
-    for name in _PLACEHOLDER.findall(template):
+    for name in names(template):
         if name not in allowed:
             there = ", ".join(f"{{{one}}}" for one in allowed)
             raise ValueError(f"there is no placeholder {{{name}}}: use {there}")

@@ -1,6 +1,7 @@
 """Whom a site tells of its alerts, over which channels, and what the messages may say."""
 
 import json
+import re
 from datetime import time
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
@@ -10,9 +11,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, mo
 from gateways.alerts import placeholders
 
 Language = Literal["ko", "en"]
-Said = Literal["priority", "finding", "side", "volume"]
+Said = Literal["priority", "finding", "side", "volume", "picture"]
 """What a message says beside the link and the notice."""
 SAYS: Final[frozenset[Said]] = frozenset({"priority", "finding", "side", "volume"})
+"""Unless a site says otherwise. A picture of a patient's head in a mail is for the site to allow."""
 
 Seconds = Annotated[float, Field(gt=0)]
 Address = Annotated[str, Field(pattern=r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+$", max_length=254)]
@@ -20,10 +22,14 @@ Url = Annotated[str, Field(pattern=r"^https?://[^\s/?#]+\S*$", repr=False)]
 """Webhook addresses of chat services are secrets themselves: they stand in no log and in no exception of ours."""
 Token = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
 """A name of an HTTP header (RFC 9110, 5.6.2)."""
+_HEADER: Final = re.compile(r"([!-~]([ -~]*[!-~])?)?")
+"""A value of an HTTP header (RFC 9110, 5.5), without what is obsolete."""
 
 
 def _for_alerts(template: str) -> str:
-    return placeholders.checked(template, ("alert_id",))
+    if not placeholders.names(placeholders.checked(template, ("alert_id",))):
+        raise ValueError("{alert_id} has to stand in it: every alert has a page of its own")
+    return template
 
 
 def _for_messages(template: str) -> str:
@@ -65,15 +71,31 @@ class HttpChannel(_Section):
     method: Literal["POST", "PUT", "GET"] = "POST"
     headers: dict[Token, SecretStr] = Field(default={"Content-Type": SecretStr("application/json")})
     body: Annotated[str, AfterValidator(_for_messages)] = ""
+    expect: re.Pattern[str] | None = Field(
+        default=None, description="What has to be found in the answer: some gateways answer 200 to what they refuse"
+    )
     ca: Path | None = Field(default=None, description="Who may have signed its certificate; else the system's")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.body and not placeholders.names(self.url):
+            raise ValueError("body: there is none, and no placeholder in the url: the message would be empty")
+        return self
 
     @model_validator(mode="after")
     def _is_json(self) -> Self:
         if self.body and "json" in self.content_type:
             try:
-                json.loads(placeholders.filled(self.body, dict.fromkeys(placeholders.MESSAGE, ""), str))
+                json.loads(placeholders.filled(self.body, dict.fromkeys(placeholders.MESSAGE, "x"), str))
             except ValueError:
                 raise ValueError("body: is no JSON, as the Content-Type says; put {text} into quotes") from None
+        return self
+
+    @model_validator(mode="after")
+    def _headers_can_be_sent(self) -> Self:
+        for name, value in self.headers.items():
+            if not _HEADER.fullmatch(value.get_secret_value()):
+                raise ValueError(f"headers: the value of {name} is to be of printable ASCII, with no space around it")
         return self
 
     @property

@@ -12,8 +12,8 @@ from typing import Final
 
 import aiosmtplib
 
-from gateways.alerts.channel import Message, plain
-from gateways.alerts.far_side import trusting
+from gateways.alerts.channel import Message, Shut, plain
+from gateways.alerts.far_side import distrust, run, trusting
 from gateways.alerts.settings import SmtpSettings
 from schemas.failures import Refused, Unavailable
 from schemas.identity import derived_id
@@ -21,6 +21,7 @@ from schemas.identity import derived_id
 _ENHANCED: Final = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\b")
 _LONGEST_ANSWER: Final = 200
 _GOODBYE_S: Final = 1.0
+_PICTURE: Final = "key-image"
 
 
 class Smtp:
@@ -41,7 +42,12 @@ class Smtp:
             _, answer = await server.send_message(mail)
             return f"250 {' '.join(answer.split())}"[:_LONGEST_ANSWER]
 
-        return asyncio.run(_with_server(self._settings, self._timeout_s, deliver))
+        return run(_with_server(self._settings, self._timeout_s, deliver))
+
+    def reach(self) -> bool:
+        """See :class:`gateways.alerts.channel.Channel`."""
+        reach(self._settings, self._timeout_s)
+        return True
 
 
 def reach(settings: SmtpSettings, timeout_s: float) -> None:
@@ -50,7 +56,7 @@ def reach(settings: SmtpSettings, timeout_s: float) -> None:
     async def greet(server: aiosmtplib.SMTP) -> str:
         return str((await server.noop()).code)
 
-    asyncio.run(_with_server(settings, timeout_s, greet))
+    run(_with_server(settings, timeout_s, greet))
 
 
 def compose(message: Message, sender: str, to: str) -> EmailMessage:
@@ -69,18 +75,26 @@ def compose(message: Message, sender: str, to: str) -> EmailMessage:
     mail["Auto-Submitted"] = "auto-generated"
     if message.alert_id is not None:
         mail["X-Sinsok-Alert"] = str(message.alert_id)
+    picture = message.picture() if message.picture else None
     mail.set_content(plain(message))
-    mail.add_alternative(_html(message), subtype="html")
+    mail.add_alternative(_html(message, shown=picture is not None), subtype="html")
     mail.set_boundary(derived_id("boundary", message.key).hex)
+    if picture is not None:
+        html = mail.get_payload(1)
+        assert isinstance(html, EmailMessage)
+        html.add_related(picture, "image", "png", cid=f"<{_PICTURE}>", disposition="inline", filename="key-image.png")
+        html.set_boundary(derived_id("related", message.key).hex)
     return mail
 
 
-def _html(message: Message) -> str:
+def _html(message: Message, *, shown: bool) -> str:
+    picture = f'<p><img src="cid:{_PICTURE}" alt="" style="max-width:100%"></p>\n' if shown else ""
     lines = (
         f'<p><a href="{escape(line.url)}">{escape(line.text)}</a></p>' if line.url else f"<p>{escape(line.text)}</p>"
         for line in message.lines
     )
-    return f'<!DOCTYPE html>\n<html lang="{message.language}"><body>\n' + "\n".join(lines) + "\n</body></html>\n"
+    said = "\n".join(lines)
+    return f'<!DOCTYPE html>\n<html lang="{message.language}"><body>\n{said}\n{picture}</body></html>\n'
 
 
 async def _with_server(
@@ -127,9 +141,13 @@ def _failure(error: Exception, timeout_s: float) -> Refused | Unavailable:
     """What is wrong with the mail is refused; what is wrong with the server, its TLS or our password may pass."""
     if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
         error = error.recipients[0]
+    if why := distrust(error):
+        return Unavailable(f"no session: {why}")
     match error:
         case TimeoutError():
             return Unavailable(f"no answer within {timeout_s:g} s")
+        case aiosmtplib.SMTPAuthenticationError(code=535):
+            return Shut("no session: 535, the password is not taken")
         case aiosmtplib.SMTPConnectError() | aiosmtplib.SMTPHeloError() | aiosmtplib.SMTPAuthenticationError():
             code = f"{error.code} " if isinstance(error, aiosmtplib.SMTPResponseException) else ""
             return Unavailable(f"no session: {code}{type(error).__name__}")

@@ -33,6 +33,10 @@ class Webhook:
             headers |= signed(self._settings.secret.get_secret_value(), int(time.time()), body)
         return request("POST", self._settings.url, headers, body, ca=self._settings.ca, timeout_s=self._timeout_s)
 
+    def reach(self) -> bool:
+        """See :class:`gateways.alerts.channel.Channel`."""
+        return False
+
 
 def signed(secret: str, at: int, body: bytes) -> dict[str, str]:
     """The headers that prove who sent a body and when: HMAC-SHA256 over the timestamp, a full stop and the body."""

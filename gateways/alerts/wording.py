@@ -1,6 +1,7 @@
 """What people read of an alert, in the language of the recipient. It says no more than the site allows."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from gateways.alerts.channel import Kind, Line, Message
@@ -29,12 +30,14 @@ _WHY: Final[dict[Language, dict[PageReason, str]]] = {
         PageReason.UNANSWERED: "Nobody has taken this alert yet.",
         PageReason.ESCALATED: "The person asked before has handed it on.",
         PageReason.DEFERRED: "It was held back until now.",
+        PageReason.REPEATED: "It could not be sent in time before.",
     },
     "ko": {
         PageReason.UNDELIVERED: "이전 호출이 전달되지 않았습니다.",
         PageReason.UNANSWERED: "아직 아무도 이 알림을 확인하지 않았습니다.",
         PageReason.ESCALATED: "이전 담당자가 다음 담당자에게 넘겼습니다.",
         PageReason.DEFERRED: "지금까지 보류되었던 알림입니다.",
+        PageReason.REPEATED: "앞서 제때 전송되지 못한 알림입니다.",
     },
 }
 _WORDS: Final[dict[Language, dict[str, str]]] = {
@@ -44,6 +47,7 @@ _WORDS: Final[dict[Language, dict[str, str]]] = {
         "withdrawn": "Withdrawn: the AI finding reported earlier for this study no longer stands",
         "digest": "{} AI alerts were held back",
         "more": "{} and {} more",
+        "further": "and {} more",
     },
     "ko": {
         "alert": "AI 알림",
@@ -51,28 +55,43 @@ _WORDS: Final[dict[Language, dict[str, str]]] = {
         "withdrawn": "철회: 이 검사에 대해 앞서 알린 AI 소견이 더 이상 유효하지 않습니다",
         "digest": "보류된 AI 알림 {}건",
         "more": "{} 외 {}건",
+        "further": "외 {}건",
     },
 }
+_FINDINGS: Final = 5
+"""So many stand in a page: it is read on a phone."""
+_ALERTS: Final = 30
+"""So many stand in a digest."""
 
 
 class Wording:
     """Makes the messages of one recipient."""
 
-    def __init__(self, site: str, recipient: str, language: Language, says: Collection[Said], link: str) -> None:
+    def __init__(
+        self,
+        site: str,
+        recipient: str,
+        language: Language,
+        says: Collection[Said],
+        link: str,
+        draw: Callable[[AlertPaged, Language], bytes | None] | None = None,
+    ) -> None:
         self._site = site
         self._recipient = recipient
         self._language: Language = language
         self._says = says
         self._link = link
         self._words = _WORDS[language]
+        self._draw = draw if "picture" in says else None
 
     def page(self, key: str, page: AlertPaged) -> Message:
         """Somebody has to look at a study now."""
         why = _WHY[self._language].get(page.why)
-        findings = tuple(Line(text) for finding in page.findings if (text := self._finding(finding)))
-        lines = (Line(self._title(page)), *findings[1:], *([Line(why)] if why else []), self._open(page))
+        said = self._cut([Line(text) for text in self._findings(page)], _FINDINGS)
+        lines = (Line(self._title(page)), *said[1:], *([Line(why)] if why else []), self._open(page))
         facts = {"attempt": page.attempt, "why": page.why, **self._facts(page)}
-        return self._message(key, Kind.PAGE, page, self._title(page), lines, facts)
+        picture = partial(self._draw, page, self._language) if self._draw else None
+        return self._message(key, Kind.PAGE, page, self._title(page), lines, facts, picture)
 
     def withdrawal(self, key: str, withdrawn: AlertWithdrawn) -> Message:
         """What was told does not stand any more."""
@@ -83,7 +102,7 @@ class Wording:
     def digest(self, key: str, pages: Sequence[AlertPaged]) -> Message:
         """The alerts that were held back, the most urgent first."""
         ordered = sorted(pages, key=lambda page: (page.priority.rank, page.time))
-        lines = tuple(Line(self._title(page), self._url(page)) for page in ordered)
+        lines = self._cut([Line(self._title(page), self._url(page)) for page in ordered], _ALERTS)
         title = self._words["digest"].format(len(ordered))
         notice = Line(_NOTICES[self._language])
         return Message(
@@ -101,7 +120,14 @@ class Wording:
         )
 
     def _message(
-        self, key: str, kind: Kind, event: AlertEvent, title: str, lines: Sequence[Line], facts: Mapping[str, object]
+        self,
+        key: str,
+        kind: Kind,
+        event: AlertEvent,
+        title: str,
+        lines: Sequence[Line],
+        facts: Mapping[str, object],
+        picture: Callable[[], bytes | None] | None = None,
     ) -> Message:
         return Message(
             key,
@@ -115,15 +141,25 @@ class Wording:
             title,
             (*lines, Line(_NOTICES[self._language])),
             facts,
+            picture,
         )
 
+    def _cut(self, lines: Sequence[Line], most: int) -> Sequence[Line]:
+        """The first lines, and how many more there are."""
+        more = [Line(self._words["further"].format(len(lines) - most))] if len(lines) > most else []
+        return [*lines[:most], *more]
+
     def _title(self, page: AlertPaged) -> str:
-        findings = [text for finding in page.findings if (text := self._finding(finding))]
+        findings = self._findings(page)
         said = findings[0] if findings else self._words["alert"]
         if len(findings) > 1:
             said = self._words["more"].format(said, len(findings) - 1)
-        said = " ".join(said.split())  # it becomes the subject of a mail
         return f"{_PRIORITIES[self._language][page.priority]}: {said}" if "priority" in self._says else said
+
+    def _findings(self, page: AlertPaged) -> list[str]:
+        """What may be said of each."""
+        texts = (self._finding(finding) for finding in told_apart(page))
+        return [text for text in dict.fromkeys(texts) if text]
 
     def _finding(self, finding: Finding) -> str:
         """Empty where nothing of it may be said."""
@@ -132,7 +168,7 @@ class Wording:
             parts.append(_SIDES[self._language][finding.side])
         if "volume" in self._says:
             parts.append(f"{finding.volume_ml:.1f} mL")
-        return ", ".join(parts)
+        return " ".join(", ".join(parts).split())  # it becomes the subject of a mail
 
     def _facts(self, page: AlertPaged) -> dict[str, object]:
         facts: dict[str, object] = {"alert_id": str(page.alert_id), "link": self._url(page)}
@@ -141,7 +177,7 @@ class Wording:
         said = {"finding": "code", "side": "side", "volume": "volume_ml"}
         fields = {name for allowed, name in said.items() if allowed in self._says}
         if fields:
-            facts["findings"] = [finding.model_dump(mode="json", include=fields) for finding in page.findings]
+            facts["findings"] = [finding.model_dump(mode="json", include=fields) for finding in told_apart(page)]
         return facts
 
     def _open(self, event: AlertEvent) -> Line:
@@ -149,3 +185,15 @@ class Wording:
 
     def _url(self, event: AlertEvent) -> str:
         return filled(self._link, {"alert_id": str(event.alert_id)}, str)
+
+
+def told_apart(page: AlertPaged) -> list[Finding]:
+    """One finding for each kind and side, the largest: one bleed is seen in every series of a study.
+
+    Those that the rule speaks of, for which the alert was raised, come first; then by volume.
+    """
+    ordered = sorted(page.findings, key=lambda one: (one.code.meaning not in page.reason, -one.volume_ml))
+    apart: dict[tuple[str, Side | None], Finding] = {}
+    for finding in ordered:
+        apart.setdefault((str(finding.code), finding.side), finding)
+    return list(apart.values())

@@ -1,29 +1,38 @@
 """A circuit breaker: a destination that is away is asked ever more rarely, and by one delivery at a time."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
 @dataclass
 class Breaker:
-    """Closed while the destination answers; open, until a time, after it did not. Not for more than one thread."""
+    """Closed while the destination answers; open for a pause after it did not. Not for more than one thread."""
 
     first_s: float
     """The first pause; each further one is twice as long."""
     longest_s: float
+    clock: Callable[[], float] = time.monotonic
+    """Not the time of day: set back by an hour, it would make a pause of seconds one of an hour."""
     failures: int = 0
     """In a row."""
-    open_until: float = 0.0
+    _until: float = 0.0
 
-    def failed(self, now: float) -> float:
-        """It did not answer; until when it is left alone."""
+    def failed(self) -> float:
+        """It did not answer; how long it is left alone."""
         pause = min(self.longest_s, self.first_s * 2.0 ** min(self.failures, 30))
         self.failures += 1
-        self.open_until = now + pause
-        return self.open_until
+        self._until = self.clock() + pause
+        return pause
 
     def answered(self) -> None:
         """It is there."""
-        self.failures, self.open_until = 0, 0.0
+        self.failures, self._until = 0, 0.0
+
+    @property
+    def pause_s(self) -> float:
+        """How long it is still left alone; 0 where it may be asked."""
+        return max(0.0, self._until - self.clock()) if self.failures else 0.0
 
     @property
     def closed(self) -> bool:

@@ -1,10 +1,8 @@
 """The one thread that serves a destination. None of them waits for another: a PACS that is away slows nothing else."""
 
 import time
-import traceback
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from datetime import UTC, datetime
-from threading import Event, Thread
 from typing import Any, Final
 
 import structlog
@@ -12,30 +10,27 @@ import structlog
 from gateways import metrics
 from gateways.delivery.breaker import Breaker
 from gateways.delivery.ledger import OPEN, Delivery, Ledger, State
+from gateways.worker import Worker, fault
 from schemas.deliveries import DeliveryEvent, WrittenObject
 from schemas.events import Priority
 from schemas.failures import Unavailable
 from schemas.identity import trace_id
 
 _LOOK_EVERY_S: Final = 5.0
-_FAULT_PAUSE_S: Final = 5.0
 _LOG_EVERY_S: Final = 60.0
 _STUCK_S: Final = 600.0
 
 
-class Courier(ABC):
+class Courier(Worker):
     """Works off what the ledger says is owed to one destination."""
 
     def __init__(self, destination: str, ledger: Ledger, breaker: Breaker) -> None:
+        super().__init__(destination, structlog.get_logger().bind(destination=destination))
         self.destination = destination
         self.ledger = ledger
         self.breaker = breaker
-        self.log = structlog.get_logger().bind(destination=destination)
         self._away = ""
-        self._wake = Event()
-        self._stop = Event()
         self._logged_at = -_LOG_EVERY_S
-        self._thread = Thread(target=self._run, name=destination, daemon=True)
 
     @abstractmethod
     def work(self, now: float) -> bool:
@@ -47,30 +42,6 @@ class Courier(ABC):
     @abstractmethod
     def rest(self) -> None:
         """Nothing has been due for a while, or the destination is away: let go of connections."""
-
-    def start(self) -> None:
-        """Begin to deliver."""
-        self._thread.start()
-
-    def wake(self) -> None:
-        """Something may be due."""
-        self._wake.set()
-
-    def stop(self) -> None:
-        """Finish what is in hand, and end."""
-        self._stop.set()
-        self._wake.set()
-        self._thread.join()
-
-    @property
-    def stopping(self) -> bool:
-        """Whether to leave the rest for the next start."""
-        return self._stop.is_set()
-
-    @property
-    def alive(self) -> bool:
-        """Whether results are being delivered, or waited for."""
-        return self._thread.is_alive()
 
     def complaints(self) -> list[str]:
         """What a person should know, one line each; empty while all is well."""
@@ -144,26 +115,25 @@ class Courier(ABC):
             "destination": self.destination,
         }
 
+    def turn(self) -> None:
+        """Do what is due; wait where there is nothing, or the destination is away."""
+        if (pause := self.breaker.pause_s) > 0:
+            self._stop.wait(pause)
+            return
+        try:
+            worked = self.work(time.time())
+        except Unavailable as error:
+            self._away = str(error)
+            pause = self.breaker.failed()
+            self._say("destination away", error=str(error), retry_in_s=round(pause, 1))
+            self.rest()
+            return
+        self._away = ""
+        if not worked:
+            self._idle()
+
     def _run(self) -> None:
-        while not self._stop.is_set():
-            self._wake.clear()
-            if (pause := self.breaker.open_until - time.time()) > 0:
-                self._stop.wait(pause)
-                continue
-            try:
-                worked = self.work(time.time())
-                self._away = ""
-            except Unavailable as error:
-                self._away = str(error)
-                until = self.breaker.failed(time.time())
-                self.rest()
-                self._say("destination away", error=str(error), retry_in_s=round(until - time.time(), 1))
-            except Exception as error:  # noqa: BLE001 - the edge of this thread: it must go on with what is behind
-                self.log.error("courier failed, it goes on", **fault(error))
-                self._stop.wait(_FAULT_PAUSE_S)
-            else:
-                if not worked:
-                    self._idle()
+        super()._run()
         self.rest()
 
     def _idle(self) -> None:
@@ -177,9 +147,3 @@ class Courier(ABC):
         if time.monotonic() - self._logged_at >= _LOG_EVERY_S:
             self._logged_at = time.monotonic()
             self.log.warning(what, **details)
-
-
-def fault(error: Exception) -> dict[str, object]:
-    """What may be logged of an exception that nobody foresaw: its text, and a traceback's, may quote a name."""
-    places = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
-    return {"error": type(error).__name__, "at": places[-5:]}

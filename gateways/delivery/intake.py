@@ -6,30 +6,20 @@ from typing import Final
 
 from confluent_kafka import Consumer
 
+from gateways import kafka
 from gateways.delivery.ledger import Ledger
 from gateways.inbox import Inbox
-from gateways.kafka import quiet
 from gateways.metrics import UNDECODABLE_RESULTS
 from schemas.base import Event
 from schemas.events import StudyTriaged
-from schemas.topics import MAX_EVENT_BYTES, RESULTS
+from schemas.topics import RESULTS
 
 GROUP: Final = "sinsok-pacs-writer"
 
 
 def consumer(bootstrap: str) -> Consumer:
-    """Reads results from where it stood, at first from the beginning: none is left out."""
-    return Consumer(
-        quiet(bootstrap)
-        | {
-            "group.id": GROUP,
-            "enable.auto.commit": False,
-            "auto.offset.reset": "earliest",
-            "fetch.message.max.bytes": MAX_EVENT_BYTES,
-            "session.timeout.ms": 10_000,
-            "partition.assignment.strategy": "cooperative-sticky",
-        }
-    )
+    """Reads results, all of them."""
+    return kafka.consumer(bootstrap, GROUP, **{"partition.assignment.strategy": "cooperative-sticky"})
 
 
 class Intake(Inbox):

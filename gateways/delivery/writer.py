@@ -127,7 +127,7 @@ class ResultWriter:
         """What is wrong, one line each; empty while all is well."""
         complaints = self.deaths()
         complaints += [line for courier in self._couriers.values() for line in courier.complaints()]
-        return complaints + self._publisher.complaints("ledger")
+        return complaints + self._intake.complaints() + self._publisher.complaints("ledger")
 
     def _recover(self, outgoing: Outgoing) -> None:
         forgotten = self._forget()
@@ -162,6 +162,7 @@ class ResultWriter:
                     courier.measure()
                 if time.monotonic() - self._forgot_at > _DAY_S:
                     self._forget()
+                self._intake.measure()
                 self._publisher.measure()
             except Exception:  # the edge of this thread: it must look again, whatever it saw
                 log.exception("watch failed")

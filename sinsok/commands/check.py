@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import click
 
+from gateways.alerts import far_side
 from gateways.alerts.settings import SmtpChannel
 from gateways.alerts.smtp import reach
 from gateways.inference.server import NoSuchModel, TritonServer
@@ -14,9 +15,10 @@ from gateways.kafka_topics import differences
 from gateways.pacs.settings import PacsSettings
 from gateways.worklist.settings import WorklistSettings
 from schemas.failures import NotInstalled, PortFailure
-from sinsok.consistency import contradictions
+from sinsok.consistency import contradictions, paging_nobody
 from sinsok.destinations import pacs_of, worklist_of, worklists_of
 from sinsok.errors import UsageError
+from sinsok.notifier import channels_of
 from sinsok.settings import Settings, config_path, load
 from sinsok.stack import parts, probe
 from sinsok.stack.kafka import answering
@@ -45,6 +47,8 @@ def command() -> None:
     if wrong := contradictions(settings):
         raise UsageError(f"{config_path()}: {'; '.join(wrong)}")
     click.echo(f"ok      configuration {config_path()}")
+    if sites := paging_nobody(settings):
+        click.echo(f"absent  paging {', '.join(sites)}: no chains; nobody is paged about alerts there")
     failed = False
     for check in checks(settings):
         try:
@@ -69,6 +73,7 @@ def checks(settings: Settings) -> Iterator[Check]:
     yield from _triton(settings)
     yield from _dicom(settings)
     yield from _mail(settings)
+    yield from _hooks(settings)
     host = settings.health.host
     for number, name in enumerate(PROCESSES):
         address = f"{host}:{settings.health.first_port + number}"
@@ -168,6 +173,16 @@ def _mail(settings: Settings) -> Iterator[Check]:
     if any(isinstance(channel, SmtpChannel) for recipient in recipients for channel in recipient.channels):
         ask = partial(reach, smtp, settings.notifier.timeout_s)
         yield Check("mail", f"{smtp.host}:{smtp.port}", ask, "correct notifier.smtp")
+
+
+def _hooks(settings: Settings) -> Iterator[Check]:
+    """Whom the notifier asks over HTTP: connected to, with TLS, and asked for nothing. The address may be a secret."""
+    for site, configured in settings.sites.items():
+        for name, recipient in configured.recipients.items():
+            for channel, said in channels_of(recipient):
+                if not isinstance(said, SmtpChannel):
+                    ask = partial(far_side.reach, said.url, said.ca, settings.notifier.timeout_s)
+                    yield Check("hook", f"{site}/{name}/{channel}", ask, "correct the channel")
 
 
 def _page(address: str, path: str) -> Callable[[], None]:

@@ -24,7 +24,10 @@ def command(role: str, hop: str | None) -> None:
     logs.configure()
     # Here and not above: it imports everything, which --help should not wait for.
     from sinsok import wiring
+    from sinsok.consistency import paging_contradictions
 
+    if (role == "notifier" or hop == "escalate") and (wrong := paging_contradictions(configuration)):
+        raise UsageError(f"{settings.config_path()}: {'; '.join(wrong)}")
     if hop is not None:
         wiring.run_streams(configuration, hop)
     elif role == "pacs-writer":

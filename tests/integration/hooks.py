@@ -21,10 +21,11 @@ class Request(NamedTuple):
 
 
 class Hooks:
-    """``status`` is what it answers; 0: nothing, until it is closed. ``late_s`` is how long it takes for that."""
+    """``status`` and ``said`` are its answer; 0: none, until it is closed. ``late_s`` is how long it takes for that."""
 
     def __init__(self, certificate: Certificate | None = None) -> None:
         self.status = 200
+        self.said = b""
         self.late_s = 0.0
         self.trickle_s = 0.0
         """Pause behind each byte of the answer."""
@@ -40,9 +41,10 @@ class Hooks:
                 if hooks.status == 0:
                     hooks._closed.wait()
                     return
-                for byte in f"HTTP/1.1 {hooks.status} so\r\nContent-Length: 0\r\n\r\n".encode():
+                head = f"HTTP/1.1 {hooks.status} so\r\nContent-Length: {len(hooks.said)}\r\n\r\n"
+                for part in (*(bytes([byte]) for byte in head.encode()), hooks.said):
                     try:
-                        self.wfile.write(bytes([byte]))
+                        self.wfile.write(part)
                     except OSError:
                         return
                     time.sleep(hooks.trickle_s)

@@ -78,9 +78,12 @@ _SASL: Final = "pwcheck_method: auxprop\nauxprop_plugin: sasldb\nmech_list: PLAI
 
 
 class MailServer:
-    """``port`` insists on STARTTLS, ``plain_port`` has none, and ``login_port`` wants the password as well."""
+    """``port`` insists on STARTTLS, ``plain_port`` has none, and ``login_port`` wants the password as well.
 
-    def __init__(self, authority: Authority) -> None:
+    Its certificate has expired where ``days`` is negative.
+    """
+
+    def __init__(self, authority: Authority, *, days: int = 1) -> None:
         self.ca = authority.certificate
         self.port, self.plain_port, self.login_port = free_port(), free_port(), free_port()
         # Not in a test's own folder, which only its owner may enter: mail is written by another user.
@@ -90,7 +93,7 @@ class MailServer:
         self._box = self._folder / "box"
         self._box.mkdir()
         shutil.chown(self._box, "nobody")
-        made = authority.signs(_NAME)
+        made = authority.signs(_NAME, days=days)
         self._configure(made.certificate, made.key)
         self._make_queue()
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from gateways import kafka as gateway
-from gateways.alerts.channel import Message
+from gateways.alerts.channel import Message, Shut
+from gateways.alerts.far_side import reach as reach_hook
 from gateways.alerts.http_template import HttpTemplate
 from gateways.alerts.settings import HttpChannel, SmtpSettings, WebhookChannel
 from gateways.alerts.smtp import Smtp, reach
@@ -99,15 +100,23 @@ def test_a_password_goes_over_tls_and_a_wrong_one_is_not_the_pages_fault(mail: M
     reach(mail_settings(mail, **login), 10.0)
     wrong = login | {"password": "wrong"}
     for ask in (lambda: smtp(mail, **wrong).send(page(3)), lambda: reach(mail_settings(mail, **wrong), 10.0)):
-        with pytest.raises(Unavailable, match="no session: 535 SMTPAuthenticationError"):
+        with pytest.raises(Shut, match="no session: 535, the password is not taken"):
             ask()
 
 
 def test_a_server_whose_certificate_nobody_vouches_for_gets_nothing(mail: MailServer, tmp_path: Path) -> None:
     stranger = Authority(tmp_path / "stranger").certificate
     for policy in ("required", "if-offered"):
-        with pytest.raises(Unavailable):
+        with pytest.raises(Unavailable, match=r"^no session: unable to get local issuer certificate$"):
             smtp(mail, ca=stranger, starttls=policy).send(page())
+
+
+def test_that_a_mail_servers_certificate_has_expired_is_said(authority: Authority) -> None:
+    with (
+        MailServer(authority, days=-1) as old,
+        pytest.raises(Unavailable, match=r"^no session: certificate has expired"),
+    ):
+        smtp(old).send(page())
 
 
 def test_without_starttls_nothing_is_sent_where_it_is_required(mail: MailServer) -> None:
@@ -155,8 +164,12 @@ def test_a_webhook_is_signed_so_that_the_documented_example_believes_it(hooks: H
     [
         (301, Refused),
         (400, Refused),
+        (401, Shut),
+        (403, Shut),
+        (404, Shut),
+        (407, Shut),
         (408, Unavailable),
-        (410, Refused),
+        (410, Shut),
         (425, Unavailable),
         (429, Unavailable),
         (500, Unavailable),
@@ -165,8 +178,9 @@ def test_a_webhook_is_signed_so_that_the_documented_example_believes_it(hooks: H
 )
 def test_what_a_status_means(hooks: Hooks, status: int, failure: type[Exception]) -> None:
     hooks.status = status
-    with pytest.raises(failure, match=str(status)):
+    with pytest.raises(failure, match=str(status)) as raised:
         webhook(hooks.url).send(page())
+    assert type(raised.value) is failure
 
 
 @pytest.mark.parametrize("fault", [{"status": 0}, {"late_s": 60.0}, {"trickle_s": 0.2}])
@@ -187,8 +201,51 @@ def test_https_needs_a_certificate_that_the_ca_has_signed(authority: Authority, 
     with Hooks(authority.signs("hooks")) as hooks:
         assert webhook(hooks.url, ca=authority.certificate).send(page()) == "HTTP 200"
         for ca in (None, Authority(tmp_path / "stranger").certificate):
-            with pytest.raises(Unavailable, match="no answer: ConnectError"):
-                webhook(hooks.url, ca=ca).send(page())
+            for ask in (
+                lambda ca=ca: webhook(hooks.url, ca=ca).send(page()),
+                lambda ca=ca: reach_hook(hooks.url, ca, 10.0),
+            ):
+                with pytest.raises(Unavailable, match=r"^no answer: unable to get local issuer certificate$"):
+                    ask()
+        reach_hook(hooks.url, authority.certificate, 10.0)
+        assert len(hooks.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [({"days": -1}, "certificate has expired"), ({"alternative": "DNS:other.test"}, "IP address mismatch")],
+)
+def test_what_is_wrong_with_a_certificate_is_said_without_the_address(
+    authority: Authority, wrong: dict[str, Any], why: str
+) -> None:
+    with Hooks(authority.signs("old", **wrong)) as hooks:
+        for ask in (
+            lambda: webhook(hooks.url, ca=authority.certificate).send(page()),
+            lambda: reach_hook(hooks.url, authority.certificate, 10.0),
+        ):
+            with pytest.raises(Unavailable, match=f"^no answer: {why}$"):
+                ask()
+
+
+def test_a_hook_is_reached_without_a_request(hooks: Hooks) -> None:
+    reach_hook(f"{hooks.url}/T0/B0/{{text}}", None, 10.0)
+    assert hooks.requests == []
+    with pytest.raises(Unavailable, match=r"^no answer: ConnectionRefusedError$"):
+        reach_hook("http://127.0.0.1:1/T0", None, 10.0)
+
+
+def test_a_gateway_that_answers_200_to_what_it_refuses(hooks: Hooks) -> None:
+    settings = {"kind": "http", "url": f"{hooks.url}/{{key}}", "method": "POST", "expect": r'"code": *"?0\b'}
+    sms = HttpTemplate(HttpChannel.model_validate(settings), 10.0)
+    hooks.said = b'{"code": 0}'
+    assert sms.send(page()) == "HTTP 200"
+    for said in (b'{"code": 17, "to": "01012345678"}', b"", b"\xff" * 1_000_000):
+        hooks.said = said
+        with pytest.raises(Refused, match=r"^HTTP 200, and what it says is not what is expected$"):
+            sms.send(page())
+    hooks.said, hooks.status = b'{"code": 0}', 503
+    with pytest.raises(Unavailable, match=r"^HTTP 503$"):
+        sms.send(page())
 
 
 def test_a_template_makes_the_request_of_an_sms_gateway(hooks: Hooks) -> None:
@@ -220,7 +277,8 @@ def hospital(tmp_path: Path, hooks: Hooks) -> Iterator[Installation]:
         f' "{hooks.url}/{name}", secret = "{SECRET}" }}]\n'
         for name in ("kim", "lee")
     )
-    installation = install(tmp_path, changes=recipients)
+    chain = '[[sites.suwon.paging.chains]]\nname = "always"\nsteps = [["kim", "lee"]]\n'
+    installation = install(tmp_path, changes=chain + recipients)
     with installation.part("kafka"):
         create_topics(installation.settings.kafka.bootstrap_servers, topics(installation.settings))
         yield installation

@@ -65,7 +65,7 @@ def _slice_image(revision: Revision, finding: Finding, words: Words, font: str |
     if replaces:
         lines.append(words.replaces(revision.result))
     marked = label_map.slice_labels(name) > 0 if label_map and on_planes else None
-    seen = _key_slice(series, name, marked)
+    seen = key_slice(series, name, marked)
     picture = draw(seen, Caption((words.warning,), tuple(lines), font), SIDE)
     ds = Dataset()
     reference = slice_reference(series, name)
@@ -79,7 +79,7 @@ def _slice_image(revision: Revision, finding: Finding, words: Words, font: str |
     return _capture(revision, picture, ds, f"AI finding outlined by {source.model} {source.version}", words)
 
 
-def _key_slice(series: SourceSeries, name: SliceName, marked: NDArray[np.bool_] | None) -> KeySlice:
+def key_slice(series: SourceSeries, name: SliceName, marked: NDArray[np.bool_] | None) -> KeySlice:
     """The slice's pixels in Hounsfield units, as they are to be seen."""
     frame = series.frame(name)
     if frame.orientation is None or frame.pixel_spacing is None:

@@ -120,6 +120,32 @@ def test_contradictions_end_the_check(configured: Path, monkeypatch: pytest.Monk
     assert len(answer.err.splitlines()) == 1
 
 
+RECIPIENT = '[sites.suwon.recipients.kim]\nchannels = [{ kind = "smtp", to = "kim@hospital.test" }]\n'
+CHAIN = '[[sites.suwon.paging.chains]]\nname = "always"\nsteps = [["kim"]]\n'
+
+
+def test_recipients_whom_no_chain_asks_are_a_contradiction(configured: Path) -> None:
+    (said,) = contradictions(settings(configured, SITES + ROUTE + RULE + RECIPIENT))
+    assert said == ("sites.suwon: no chain asks kim: add [[sites.suwon.paging.chains]], or remove the recipients")
+    assert contradictions(settings(configured, SITES + ROUTE + RULE + RECIPIENT + CHAIN)) == []
+    assert contradictions(settings(configured, SITES + ROUTE + RECIPIENT)) == [], "nothing pages there"
+    routine = RULE.replace("stat", "routine")
+    assert contradictions(settings(configured, SITES + ROUTE + routine + RECIPIENT)) == []
+
+
+def test_that_nobody_is_paged_is_said(configured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "checks", lambda settings: [])
+    monkeypatch.setenv("SINSOK_CONFIG", str(configured / "sinsok.toml"))
+    settings(configured, SITES + ROUTE + RULE)
+    answer = sinsok("check")
+    nobody = "absent  paging suwon, icheon: no chains; nobody is paged about alerts there"
+    assert (answer.code, answer.out.splitlines()[1:]) == (0, [nobody])
+    settings(configured, SITES + ROUTE + RULE + RECIPIENT + CHAIN)
+    assert sinsok("check").out.splitlines()[1:] == [nobody.replace("suwon, ", "")]
+    settings(configured, SITES + ROUTE)
+    assert sinsok("check").out.splitlines()[1:] == [], "no alert is raised"
+
+
 def test_every_endpoint_of_the_configuration_is_asked() -> None:
     asked = {f"{one.name} {one.endpoint}" for one in checks(load({}))}
     assert asked == {
@@ -203,6 +229,7 @@ def test_one_line_each_and_what_to_do(monkeypatch: pytest.MonkeyPatch, failure: 
 
     asked = [Check("kafka", "here:1", lambda: None, "start it"), Check("triton", "there:2", fail, "start it")]
     monkeypatch.setattr(check, "checks", lambda settings: asked)
+    monkeypatch.setattr(check, "paging_nobody", lambda settings: [])
     answer = sinsok("check")
     assert answer.code == 1
     assert answer.out.splitlines()[1:] == ["ok      kafka here:1", "failed  triton there:2: nobody is there; start it"]
@@ -218,4 +245,4 @@ def test_what_is_absent_has_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(check, "contradictions", lambda settings: [])
     answer = sinsok("check")
     assert answer.code == 0
-    assert answer.out.splitlines()[1] == "absent  model first 1: not installed; its routes go on without it"
+    assert answer.out.splitlines()[-1] == "absent  model first 1: not installed; its routes go on without it"

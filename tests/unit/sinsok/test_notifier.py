@@ -7,6 +7,7 @@ from socket import create_server
 
 import pytest
 
+from gateways.alerts import far_side
 from gateways.alerts.budget import Budget
 from gateways.alerts.ledger import Ledger
 from schemas.events import Priority
@@ -37,6 +38,8 @@ channels = [
 ]
 [sites.icheon]
 called_ae = "ICHEON_AI"
+[sites.icheon.paging]
+timezone = "Asia/Tokyo"
 [[sites.icheon.paging.chains]]
 name = "night"
 steps = [["lee"], ["kim"]]
@@ -64,8 +67,14 @@ def test_every_recipient_has_a_courier_with_channels_told_apart(tmp_path: Path, 
 
 def test_budgets_are_those_of_each_sites_paging(tmp_path: Path) -> None:
     common = Budget(20, frozenset({Priority.STAT}), "Asia/Seoul", (time(7), time(18)))
-    own = Budget(None, frozenset({Priority.STAT}), "Asia/Seoul", (time(7), time(18)))
+    own = Budget(20, frozenset({Priority.STAT}), "Asia/Tokyo", (time(7), time(18)))
     assert budgets(settings(tmp_path)) == {"suwon": common, "icheon": own}
+
+
+def test_a_site_without_a_limit_has_no_budget(tmp_path: Path) -> None:
+    file = tmp_path / "sinsok.toml"
+    file.write_text(SITES.format(port=1, body="{text}").replace("pages_per_shift = 20\n", ""), encoding="utf-8")
+    assert budgets(load({"SINSOK_CONFIG": str(file)})) == {}
 
 
 def test_an_unknown_placeholder_is_refused_where_the_file_is_read(tmp_path: Path) -> None:
@@ -88,3 +97,14 @@ def test_the_mail_server_is_reached_where_somebody_is_told_by_mail(tmp_path: Pat
         assert mail.endpoint == f"127.0.0.1:{port}"
         with pytest.raises(Unavailable, match=r"no answer within 0\.2 s"):
             mail.ask()
+
+
+def test_hooks_are_connected_to_without_naming_their_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(far_side, "reach", lambda *arguments: asked.append(arguments))
+    hooks = [one for one in checks(settings(tmp_path)) if one.name == "hook"]
+    assert [one.endpoint for one in hooks] == ["suwon/kim/webhook", "suwon/kim/webhook-2", "suwon/kim/http"]
+    for one in hooks:
+        one.ask()
+    assert asked[0] == ("https://hooks.test/T/B/X", None, 0.2)
+    assert len(asked) == 3

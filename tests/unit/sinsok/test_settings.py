@@ -69,6 +69,74 @@ def test_a_site_may_have_its_own_people(write: Write) -> None:
     assert [chain.name for chain in rules.of("icheon").paging.chains] == ["own"]
 
 
+def test_what_a_site_does_not_say_is_common(write: Write) -> None:
+    common = (
+        '[completeness]\nquiet_s = 5\ncap_s = 500\n[alerts]\npage = ["stat"]\n'
+        '[[alerts.rules]]\nfinding = "SCT:1386000"\npriority = "stat"\n'
+        + '[paging]\ntimezone = "Asia/Tokyo"\n'
+        + CHAIN
+        + 'steps = [["a"]]\n'
+    )
+    own = (
+        '[sites.icheon]\ncalled_ae = "ICHEON_AI"\n[sites.icheon.completeness]\nquiet_s = 60\n'
+        '[sites.icheon.alerts]\npage = ["stat", "urgent"]\n'
+        '[sites.icheon.paging]\nquiet = [{ begin = "22:00", end = "07:00" }]\n'
+    )
+    rules = load({"SINSOK_CONFIG": str(write(SITE + common + own))}).rules
+    suwon, icheon = rules.of("suwon"), rules.of("icheon")
+    assert icheon.paging.chains == suwon.paging.chains != ()
+    assert (icheon.paging.timezone, len(icheon.paging.quiet), suwon.paging.quiet) == ("Asia/Tokyo", 1, ())
+    assert (icheon.completeness.quiet_s, icheon.completeness.cap_s) == (60, 500)
+    assert icheon.alerts.rules == suwon.alerts.rules != ()
+    assert (set(icheon.alerts.page), set(suwon.alerts.page)) == ({"stat", "urgent"}, {"stat"})
+
+
+def test_whether_a_sites_keys_are_right_depends_on_the_common_ones(write: Write) -> None:
+    common = '[paging]\ncritical = ["stat", "urgent", "routine"]\nquiet = [{}]\n'
+    icheon = '[sites.icheon]\ncalled_ae = "ICHEON_AI"\n[sites.icheon.paging]\n'
+    assert load({"SINSOK_CONFIG": str(write(SITE + common + icheon + "pages_per_shift = 5\n"))})
+    assert refusal(write(SITE + common + icheon + 'critical = ["stat"]\n')) == (
+        "sites.icheon.paging: quiet: urgent, routine alerts would never page: these hours never end; shorten them"
+    )
+
+
+def test_what_is_wrong_with_a_common_table_is_said_once(write: Write) -> None:
+    icheon = '[sites.icheon]\ncalled_ae = "ICHEON_AI"\n[sites.icheon.paging]\npages_per_shift = 5\n'
+    assert refusal(write(SITE + "[paging]\nquite = []\n" + icheon)) == "paging.quite: unknown key"
+
+
+SECRET = "https://hooks.test/T/token-of-somebody"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            f'recipients.kim.channels = [{{ kind = "webhook", url = "{SECRET} ", style = "slack" }}]',
+            "sites.suwon.recipients.kim.channels.0.webhook.url: String should match pattern '^https?://[^\\s/?#]+\\S*$'",
+        ),
+        (
+            f'recipients.kim.channels = [{{ kind = "http", url = "https://sms.test", body = "{SECRET}" }}]',
+            "sites.suwon.recipients.kim.channels.0.http: body: is no JSON, as the Content-Type says; put {text} into"
+            " quotes",
+        ),
+        (
+            f'recipients.kim.channels = [{{ kind = "http", url = "https://sms.test", headers = "{SECRET}" }}]',
+            "sites.suwon.recipients.kim.channels.0.http.headers: Input should be a valid dictionary",
+        ),
+        (f'recipients.kim.channels = "{SECRET}"', "sites.suwon.recipients.kim.channels: Input should be a valid tuple"),
+        (f'recipients.kim = "{SECRET}"', "sites.suwon.recipients.kim: Input should be a valid dictionary or instance"),
+        (f'pacs.password = ["{SECRET}"]', "sites.suwon.pacs.password: Input should be a valid string"),
+        (f'pacs.dicomweb_url = ["{SECRET}"]', "sites.suwon.pacs.dicomweb_url: Input should be a valid string"),
+    ],
+)
+def test_a_fault_shows_no_secret(write: Write, text: str, says: str) -> None:
+    said = refusal(write(SITE + text))
+    assert said.startswith(says)
+    assert ";" not in said.removeprefix(says), "there is one fault"
+    assert "token-of-somebody" not in said
+
+
 def test_the_example_of_who_is_paged_is_valid(write: Write) -> None:
     lines = (Path(__file__).parents[3] / "sinsok.toml").read_text(encoding="utf-8").splitlines()
     begin = lines.index("# [paging]")
@@ -113,6 +181,10 @@ def test_variables_win_over_the_file(write: Write, monkeypatch: pytest.MonkeyPat
         (
             SITE + CHAIN + 'steps = [["a"]]\nbegin = "07:00"\nend = "19:00"\n',
             "paging: nobody is on call on mon at 00:00: add a chain without hours at the end",
+        ),
+        (
+            SITE + '[paging]\nquiet = [{ begin = "00:00", end = "00:00" }]\n',
+            "paging: quiet: urgent, routine alerts would never page: these hours never end; shorten them",
         ),
         (SITE + '[sites.suwon.paging]\ntimezone = "Suwon"\n', "sites.suwon.paging.timezone: there is no time zone"),
         ('[sites."Suwon 1"]\ncalled_ae = "SUWON_AI"\n', "sites.Suwon 1.[key]: String should match pattern"),

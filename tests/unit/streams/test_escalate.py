@@ -21,7 +21,7 @@ from schemas.paging import (
     AlertUndelivered,
     PageReason,
 )
-from streams.escalate import RETRY, OpenAlert, Stage, escalate
+from streams.escalate import GRACE, RETRY, OpenAlert, Stage, escalate
 from streams.on_call import Chain, Hours, Paging
 from streams.site import SiteRules, Sites
 from tests.unit.streams.examples import at
@@ -109,10 +109,66 @@ def test_a_page_that_arrived_has_time_to_be_answered() -> None:
     assert (page.deliver_by, page.answer_by) == (at(660), at(1200)), "counted from the page"
 
 
-def test_a_page_that_is_not_delivered_in_time_goes_on() -> None:
+def test_a_page_of_which_nothing_is_said_comes_once_more_and_then_goes_on() -> None:
+    """Kafka, this hop or the notifier was away: nobody knows whether the first was told."""
     alert = Alert()
-    assert kinds(alert.wait()) == ["AlertEscalated", "AlertPaged"]
-    assert (alert.page.attempt, alert.page.why, alert.page.time) == (2, "undelivered", at(60))
+    [page] = alert.wait()
+    assert isinstance(page, AlertPaged)
+    assert (page.attempt, page.step, page.recipients, page.why) == (2, 0, ("first",), "repeated")
+    assert (page.time, page.deliver_by) == (at(60) + GRACE, at(120) + GRACE), "there is time again to deliver it"
+    escalated, page = alert.wait()
+    assert isinstance(escalated, AlertEscalated)
+    assert isinstance(page, AlertPaged)
+    assert (page.attempt, page.step, page.why, page.time) == (3, 1, "undelivered", at(120) + 2 * GRACE)
+    [page] = alert.wait()
+    assert isinstance(page, AlertPaged)
+    assert (page.step, page.why) == (1, "repeated"), "each step has its own second page"
+
+
+def test_a_page_that_was_too_old_when_it_was_read_is_not_the_first_persons_last() -> None:
+    alert = Alert()
+    [page] = alert.tell(AlertUndelivered, 600, tried=False)
+    assert isinstance(page, AlertPaged)
+    assert (page.attempt, page.step, page.why, page.deliver_by) == (2, 0, "repeated", at(660))
+    assert kinds(alert.tell(AlertUndelivered, 700, attempt=2, tried=False)) == ["AlertEscalated", "AlertPaged"]
+    assert (alert.page.attempt, alert.page.step, alert.page.why) == (3, 1, "undelivered")
+    assert alert.tell(AlertUndelivered, 800, attempt=3, recipient="second", tried=False) == ()
+    alert.tell(AlertUndelivered, 800, attempt=3, recipient="third", tried=False)
+    assert (alert.page.attempt, alert.page.step, alert.page.why) == (4, 1, "repeated")
+
+
+def test_a_page_that_somebody_tried_goes_on_though_others_were_not_tried() -> None:
+    for heard in ((False, True), (True, False)):
+        alert = Alert()
+        alert.tell(AlertUndelivered, 1)
+        for recipient, tried in zip(("second", "third"), heard, strict=True):
+            alert.tell(AlertUndelivered, 70, attempt=2, recipient=recipient, tried=tried)
+        assert (alert.page.attempt, alert.page.step, alert.page.why) == (3, 2, "undelivered")
+
+
+@pytest.mark.parametrize("tried", [True, False])
+def test_where_one_of_two_was_heard_of_the_time_to_deliver_decides(tried: bool) -> None:
+    alert = Alert()
+    alert.tell(AlertUndelivered, 1)
+    assert alert.tell(AlertUndelivered, 5, attempt=2, recipient="second", tried=tried) == ()
+    alert.wait()
+    assert (alert.page.step, alert.page.why) == ((2, "undelivered") if tried else (1, "repeated"))
+
+
+def test_at_a_hand_over_the_new_shift_has_a_first_and_a_second_page_of_its_own() -> None:
+    day = Chain(name="day", begin="08:00", end="12:01", steps=(("d1",), ("d2",)))
+    night = Chain(name="night", steps=(("n1",), ("n2",)))
+    alert = Alert(sites(chains=(day, night)))  # raised at 12:00 in Seoul
+    asked = [(alert.page.recipients, alert.page.why)]
+    for _ in range(3):
+        alert.wait()
+        asked.append((alert.page.recipients, alert.page.why))
+    assert asked == [
+        (("d1",), "raised"),
+        (("n1",), "undelivered"),
+        (("n1",), "repeated"),
+        (("n2",), "undelivered"),
+    ]
 
 
 def test_a_page_that_reached_nobody_goes_on_at_once() -> None:
@@ -128,7 +184,7 @@ def test_a_page_that_reached_nobody_goes_on_at_once() -> None:
 def test_one_recipient_who_has_it_is_enough_to_wait_for_an_answer() -> None:
     for order in ((AlertDelivered, AlertUndelivered), (AlertUndelivered, AlertDelivered)):
         alert = Alert()
-        alert.wait()
+        alert.tell(AlertUndelivered, 60)
         for kind, recipient in zip(order, ("second", "third"), strict=True):
             assert alert.tell(kind, 65, attempt=2, recipient=recipient) == ()
         assert alert.row is not None
@@ -151,7 +207,7 @@ def test_where_a_whole_chain_cannot_be_delivered_pages_do_not_chase_each_other()
     assert kinds(alert.tell(AlertUndelivered, 1)) == ["AlertEscalated", "AlertPaged"]
     assert alert.tell(AlertUndelivered, 2, attempt=2, recipient="second") == ()
     assert alert.row is not None
-    assert alert.row.deadline == at(61)
+    assert alert.row.deadline == at(61) + GRACE
     alert.wait()
     assert (alert.page.attempt, alert.page.recipients, alert.page.why) == (3, ("first",), "undelivered")
 
@@ -202,6 +258,44 @@ def test_a_person_may_ask_for_the_next_one() -> None:
     assert kinds(alert.tell(AlertHandedOn, 12, by="dr.lee", attempt=2)) == ["AlertEscalated", "AlertPaged"]
 
 
+def test_who_took_it_by_mistake_may_hand_it_on() -> None:
+    alert = Alert()
+    alert.tell(AlertDelivered, 3)
+    taken = alert.about(AlertAcknowledged, 10, by="dr.kim")
+    alert.hear(taken)
+    handed_on = alert.about(AlertHandedOn, 20, by="dr.kim", attempt=1)
+    assert kinds(alert.hear(handed_on)) == ["AlertEscalated", "AlertPaged"]
+    assert (alert.page.attempt, alert.page.step, alert.page.why) == (2, 1, "escalated")
+    assert (alert.stage, alert.row and alert.row.taken_by) == (Stage.PAGED, ())
+    before = alert.row
+    assert alert.hear(taken) == (), "it came again"
+    assert alert.hear(handed_on) == ()
+    assert alert.row == before
+    again = alert.about(AlertAcknowledged, 30, by="dr.kim")
+    assert again.event_id != taken.event_id
+    alert.hear(again)
+    assert (alert.stage, alert.row and alert.row.taken_by) == (Stage.TAKEN, ("dr.kim",))
+
+
+def test_who_hands_it_on_does_so_for_all_who_had_taken_it() -> None:
+    alert = Alert()
+    both = [alert.about(AlertAcknowledged, 10 + number, by=by) for number, by in enumerate(("dr.kim", "dr.lee"))]
+    for taken in both:
+        alert.hear(taken)
+    alert.tell(AlertHandedOn, 20)
+    before = alert.row
+    assert [alert.hear(taken) for taken in both] == [(), ()]
+    assert alert.row == before
+    assert alert.stage is Stage.PAGED
+
+
+def test_what_was_taken_while_it_waited_is_handed_on_to_who_was_not_asked_yet() -> None:
+    alert = urgent(quiet=(Hours(begin="11:00", end="13:00"),))
+    alert.tell(AlertAcknowledged, 5)
+    alert.tell(AlertHandedOn, 10)
+    assert (alert.page.attempt, alert.page.step, alert.page.why) == (2, 0, "escalated")
+
+
 def test_who_has_seen_it_has_not_taken_it() -> None:
     alert = Alert()
     alert.tell(AlertDelivered, 3)
@@ -237,7 +331,7 @@ def test_in_quiet_hours_what_is_not_critical_waits_for_their_end() -> None:
     [page] = alert.wait()
     assert isinstance(page, AlertPaged)
     assert (page.attempt, page.step, page.why) == (2, 0, "deferred"), "a deferral is an attempt"
-    assert kinds(Alert(sites(quiet=(Hours(),))).sent) == ["AlertPaged"], "stat is critical"
+    assert kinds(Alert(sites(quiet=(Hours(begin="11:00", end="13:00"),))).sent) == ["AlertPaged"], "stat is critical"
 
 
 def test_an_escalation_waits_for_the_end_of_quiet_hours_too_and_then_goes_on() -> None:
@@ -255,6 +349,42 @@ def test_who_asks_for_the_next_one_in_quiet_hours_gets_him() -> None:
     alert = urgent(quiet=(Hours(begin="11:00", end="13:00"),))
     assert kinds(alert.tell(AlertHandedOn, 5)) == ["AlertEscalated", "AlertPaged"]
     assert (alert.page.attempt, alert.page.step) == (2, 0), "nobody was asked yet"
+
+
+@pytest.mark.parametrize("tried", [True, False])
+def test_what_a_person_asked_for_is_not_deferred_where_the_next_one_cannot_be_reached(tried: bool) -> None:
+    alert = urgent(quiet=(Hours(begin="11:00", end="13:00"),))
+    alert.tell(AlertHandedOn, 5)
+    alert.tell(AlertUndelivered, 6, attempt=2, tried=tried)
+    assert (alert.page.attempt, alert.page.why) == (3, "undelivered" if tried else "repeated")
+    alert.tell(AlertDelivered, 7, attempt=3, recipient=alert.page.recipients[0])
+    alert.tell(AlertAcknowledged, 8)
+    alert.tell(AlertHandedOn, 9, attempt=3)
+    alert.tell(AlertUndelivered, 10, attempt=4, recipient=alert.page.recipients[0])
+    alert.wait()
+    assert sum(isinstance(event, AlertDeferred) for event in alert.sent) == 1, "the first"
+
+
+def test_nor_does_a_notifier_hold_it_back() -> None:
+    alert = urgent()
+    alert.tell(AlertHandedOn, 5)
+    alert.tell(AlertUndelivered, 6, attempt=2, recipient="second")
+    alert.tell(AlertUndelivered, 6, attempt=2, recipient="third")
+    [page] = alert.tell(AlertDeferred, 7, attempt=3)
+    assert isinstance(page, AlertPaged)
+    assert (page.attempt, page.step, page.why) == (4, 2, "repeated")
+    before = alert.row
+    assert alert.tell(AlertDeferred, 8, attempt=4) == (), "or the two would chase each other"
+    assert alert.row == before
+
+
+def test_a_page_that_is_repeated_waits_for_the_end_of_quiet_hours_too() -> None:
+    alert = urgent(quiet=(Hours(begin="12:05", end="13:00"),))
+    assert kinds(alert.wait()) == ["AlertDeferred"]
+    alert.wait()
+    assert (alert.page.step, alert.page.why) == (0, "deferred")
+    alert.wait()
+    assert (alert.page.step, alert.page.why) == (1, "undelivered"), "silent twice"
 
 
 def test_quiet_hours_that_go_on_defer_again() -> None:
@@ -463,8 +593,8 @@ def test_an_alert_of_which_a_page_went_out_never_stops_for_want_of_a_chain() -> 
         assert alert.row is not None
         assert alert.row.deadline == before.deadline + RETRY
     alert.rules = sites()
-    assert kinds(alert.wait()) == ["AlertEscalated", "AlertPaged"]
-    assert (alert.page.attempt, alert.page.step, alert.page.why) == (2, 1, "undelivered")
+    assert kinds(alert.wait()) == ["AlertPaged"]
+    assert (alert.page.attempt, alert.page.step, alert.page.why) == (2, 0, "repeated")
 
 
 def test_a_site_that_is_not_configured_any_more_has_no_chains() -> None:

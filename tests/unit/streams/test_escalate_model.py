@@ -1,9 +1,9 @@
-"""Whatever happens to alerts, in any order, twice, and over restarts: none is lost and nobody is paged twice.
+"""Whatever happens to alerts, in any order, twice, and over restarts: none is lost, nobody is skipped or paged twice.
 
 The machine keeps its own account of each alert, from the events alone, and holds every step of the hop against it.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from hypothesis import settings
@@ -23,8 +23,9 @@ from schemas.paging import (
     AlertRefused,
     AlertSeen,
     AlertUndelivered,
+    PageReason,
 )
-from streams.escalate import escalate
+from streams.escalate import GRACE, escalate
 from streams.on_call import Chain, Hours
 from streams.site import Sites
 from tests.unit.streams.examples import at
@@ -33,7 +34,16 @@ from tests.unit.streams.life import CHAIN, Life, raised, sites
 DAY = Chain(name="day", begin="08:00", end="18:00", steps=(("day",), ("day", "day-2"), ("day-3",)))
 NIGHT = Chain(name="night", steps=(("night",),))
 QUIET = Hours(begin="22:00", end="07:00")
+QUIETS = [
+    (),
+    (QUIET,),
+    (QUIET, Hours(begin="07:00", end="09:00")),
+    (Hours(days=["mon", "tue", "wed", "thu", "fri", "sat"]),),
+    (Hours(begin="12:01", end="12:00"),),
+    (QUIET, Hours(begin="07:00", end="22:00", days=["sat", "sun"], holidays=False), Hours(begin="23:00", end="06:00")),
+]
 PEOPLE = st.sampled_from(["dr.kim", "dr.lee"])
+Step = tuple[str, int]
 
 
 class Account(Life):
@@ -47,13 +57,19 @@ class Account(Life):
         self.attempts = 0
         self.reached = False
         self.unreached: set[str] = set()
+        self.tried = False
         self.asked_for_next = False
-        self.taken = False
+        self.asked_on = False
+        self.may_go_on = False
+        self.silent: list[Step] = []
+        """Of pages that nobody tried, or of which nothing was said."""
+        self.taken_by: set[str] = set()
+        self.gave_back: dict[str, datetime] = {}
         self.ended = False
 
     @property
     def open(self) -> bool:
-        return bool(self.heard) and not self.taken and not self.ended
+        return bool(self.heard) and not self.taken_by and not self.ended
 
     def happens(self, event: Event) -> None:
         """Hear an event for the first time."""
@@ -82,18 +98,23 @@ class Account(Life):
                 self.reached = True
             case AlertUndelivered() if event.attempt == newest:
                 self.unreached.add(event.recipient)
+                self.tried |= event.tried
             case AlertDeferred() if event.attempt == newest and self.alert.priority != "stat" and not self.reached:
-                self.deferred = event
-            case AlertHandedOn():
-                self.asked_for_next = event.attempt == self.attempts
+                self.deferred = None if self.asked_on else event
+            case AlertHandedOn() if event.attempt == self.attempts and not self.ended:
+                if not self.taken_by or event.by in self.taken_by:
+                    self.asked_for_next = self.asked_on = True
+                    self.gave_back |= dict.fromkeys(self.taken_by, event.time)
+                    self.taken_by = set()
             case AlertAcknowledged() if not self.ended:
-                self.taken = True
+                if event.by not in self.gave_back or event.time > self.gave_back[event.by]:
+                    self.taken_by.add(event.by)
             case AlertDismissed() | AlertWithdrawn():
                 self.ended = True
 
     def _check(self, sent: Event, because: Event) -> None:
         if isinstance(sent, AlertClosed):
-            assert self.ended or self.taken, "what nobody took is not closed"
+            assert self.ended or self.taken_by, "what nobody took is not closed"
             assert sum(isinstance(one, AlertClosed) for one in self.sent) == 1
             self.ended = True
         if not isinstance(sent, AlertPaged | AlertDeferred):
@@ -101,13 +122,41 @@ class Account(Life):
         assert self.open, "nobody is paged for what was taken or has ended"
         assert sent.attempt == self.attempts + 1, "an attempt is made once"
         assert self._due(because), "nobody is paged while a page may still be answered"
+        self._account_for_newest()
         self.attempts, self.asked_for_next = sent.attempt, False
         if isinstance(sent, AlertDeferred):
             assert self.alert.priority != "stat", "what is critical is never deferred"
+            assert not self.asked_on, "nor what a person asked for"
             self.deferred = sent
         else:
-            self.newest, self.deferred = sent, None
-            self.reached, self.unreached = False, set()
+            self._check_step(sent)
+            self.newest, self.deferred, self.may_go_on = sent, None, False
+            self.reached, self.unreached, self.tried = False, set(), False
+
+    def _account_for_newest(self) -> None:
+        """What became of the newest page, now that another follows or is put off."""
+        if self.newest is None or self.deferred is not None:
+            return
+        step = (self.newest.chain, self.newest.step)
+        if not (self.reached or self.tried or self.asked_for_next):
+            self.silent.append(step)
+        twice = self.silent[-2:] == [step, step]
+        self.may_go_on |= self.reached or self.tried or self.asked_for_next or twice
+
+    def _check_step(self, page: AlertPaged) -> None:
+        if self.newest is None:
+            assert page.step == 0, "the first is asked first"
+            return
+        before = self.newest
+        same = (page.chain, page.step, page.recipients) == (before.chain, before.step, before.recipients)
+        if page.why is PageReason.REPEATED:
+            assert same, "the same people"
+            assert before.why is not PageReason.REPEATED, "twice at the most"
+            assert not self.tried, "what was tried in vain is not"
+        if not same and page.chain == before.chain:
+            assert self.may_go_on, "nobody is skipped whom nobody tried to reach"
+        if page.chain != before.chain:
+            assert page.step == 0, "a new shift is asked from its first step"
 
     def _due(self, because: Event) -> bool:
         if self.attempts == 0:
@@ -119,7 +168,9 @@ class Account(Life):
         assert self.newest is not None
         if self.reached:
             return because.time >= self.newest.answer_by
-        return because.time >= self.newest.deliver_by or self.unreached >= set(self.newest.recipients)
+        if isinstance(because, AlertDeferred):
+            return self.asked_on
+        return because.time >= self.newest.deliver_by + GRACE or self.unreached >= set(self.newest.recipients)
 
 
 class Alerts(RuleBasedStateMachine):
@@ -129,7 +180,7 @@ class Alerts(RuleBasedStateMachine):
 
     @initialize(
         chains=st.sampled_from([(CHAIN,), (DAY, NIGHT), (NIGHT,)]),
-        quiet=st.sampled_from([(), (QUIET,), (QUIET, Hours(begin="07:00", end="09:00"))]),
+        quiet=st.sampled_from(QUIETS),
         begins=st.integers(0, 24 * 3600),
     )
     def configure(self, chains: tuple[Chain, ...], quiet: tuple[Hours, ...], begins: int) -> None:
@@ -137,20 +188,21 @@ class Alerts(RuleBasedStateMachine):
         self.now = at(begins)
         self.accounts: list[Account] = []
 
-    def happens(self, alert: Account, kind: type[AlertEvent], **said: Any) -> None:
-        alert.happens(alert.about(kind, (self.now - at(0)).total_seconds(), **said))
+    def happens(self, alert: Account, kind: type[AlertEvent], late: float = 0.0, **said: Any) -> None:
+        alert.happens(alert.about(kind, (self.now - at(0)).total_seconds() - late, **said))
 
-    @rule(target=alerts, priority=st.sampled_from(["stat", "urgent"]))
-    def is_raised(self, priority: str, **changes: Any) -> Account:
-        number = len(self.accounts) + 1
-        self.accounts.append(Account(self.rules, raised(number, priority=priority, time=self.now, **changes)))
+    @rule(target=alerts, priority=st.sampled_from(["stat", "urgent"]), late=st.sampled_from([0.0, 3.0, 900.0]))
+    def is_raised(self, priority: str, late: float, **changes: Any) -> Account:
+        """It may have been raised long before the hop reads it."""
+        number, time = len(self.accounts) + 1, self.now - timedelta(seconds=late)
+        self.accounts.append(Account(self.rules, raised(number, priority=priority, time=time, **changes)))
         self.accounts[-1].happens(self.accounts[-1].alert)
         return self.accounts[-1]
 
     @rule(target=alerts, old=alerts)
     def becomes_more_urgent(self, old: Account) -> Account:
         """Another alert takes over: it is raised, then the old one is withdrawn."""
-        new = self.is_raised("stat", revision=2, replaces=old.alert.alert_id)
+        new = self.is_raised("stat", 0.0, revision=2, replaces=old.alert.alert_id)
         self.happens(old, AlertWithdrawn, reason="took over", replaced_by=new.alert.alert_id)
         return new
 
@@ -169,9 +221,25 @@ class Alerts(RuleBasedStateMachine):
     def is_delivered(self, alert: Account, data: st.DataObject) -> None:
         self.is_heard_of(alert, data, AlertDelivered, channel="mail", answer="250 2.0.0 accepted")
 
-    @rule(alert=alerts, data=st.data())
-    def is_not_delivered(self, alert: Account, data: st.DataObject) -> None:
-        self.is_heard_of(alert, data, AlertUndelivered, reason="mail: 550 no such user")
+    @rule(alert=alerts, data=st.data(), late=st.sampled_from([0.0, 0.0, 90.0]))
+    def is_not_delivered(self, alert: Account, data: st.DataObject, late: float) -> None:
+        self.is_heard_of(alert, data, AlertUndelivered, late=late, reason="mail: 550 no such user")
+
+    @rule(alert=alerts)
+    def expires_untried(self, alert: Account) -> None:
+        """The notifier was away until the time of the newest page was over."""
+        if (page := alert.newest) is not None and alert.attempts == page.attempt:
+            self.now = max(self.now, page.deliver_by)
+            for recipient in page.recipients:
+                self.happens(
+                    alert, AlertUndelivered, attempt=page.attempt, recipient=recipient, reason="expired", tried=False
+                )
+
+    @rule(alert=alerts, deadlines=st.integers(1, 4))
+    def is_silent(self, alert: Account, deadlines: int) -> None:
+        """No notifier says anything."""
+        for _ in range(deadlines):
+            self.deadline_passes(alert, 0.5)
 
     def is_heard_of(self, alert: Account, data: st.DataObject, kind: type[AlertEvent], **said: Any) -> None:
         """A notifier says what became of a page: of the newest mostly, or late, of an older one."""
@@ -202,6 +270,12 @@ class Alerts(RuleBasedStateMachine):
     def is_handed_on(self, alert: Account, by: str, behind: int) -> None:
         self.happens(alert, AlertHandedOn, by=by, attempt=max(1, alert.attempts - behind))
 
+    @rule(alert=alerts, by=PEOPLE, seconds=st.sampled_from([0, 5]))
+    def is_taken_by_mistake(self, alert: Account, by: str, seconds: int) -> None:
+        self.happens(alert, AlertAcknowledged, by=by)
+        self.now += timedelta(seconds=seconds)
+        self.happens(alert, AlertHandedOn, by=by, attempt=max(1, alert.attempts))
+
     @invariant()
     def nothing_is_done_twice(self) -> None:
         for alert in self.accounts:
@@ -215,8 +289,14 @@ class Alerts(RuleBasedStateMachine):
                 assert alert.row.deadline is not None
 
     @invariant()
+    def no_attempt_is_paged_twice(self) -> None:
+        for alert in self.accounts:
+            attempts = [one.attempt for one in alert.sent if isinstance(one, AlertPaged | AlertDeferred)]
+            assert attempts == list(range(1, len(attempts) + 1))
+
+    @invariant()
     def left_alone_it_pages_again(self) -> None:
-        """Quiet hours, and a shift that has had enough, only put it off."""
+        """Until somebody takes it. Quiet hours, and a shift that has had enough, only put it off."""
         for alert in self.accounts:
             if alert.open:
                 assert any(isinstance(one, AlertPaged) for one in left_alone(alert).sent)
@@ -228,7 +308,7 @@ class Alerts(RuleBasedStateMachine):
                 assert left_alone(alert).row is None
 
 
-def left_alone(alert: Account, deadlines: int = 4) -> Life:
+def left_alone(alert: Account, deadlines: int = 10) -> Life:
     """What becomes of an alert when nothing happens but that deadlines pass, until it is paged or forgotten."""
     copy = Life(alert.rules, alert.alert)
     copy.row = alert.row

@@ -99,8 +99,8 @@ def test_a_chain_may_be_for_holidays_alone() -> None:
         (
             [
                 {**REST, "holidays": False},
-                {**REST, "begin": "18:00", "end": "08:00", "days": []},
-                {**REST, "begin": "08:00", "end": "18:00", "days": []},
+                {**REST, "name": "dark", "begin": "18:00", "end": "08:00", "days": []},
+                {**REST, "name": "light", "begin": "08:00", "end": "18:00", "days": []},
             ],
             "on mon, a holiday at 00:00",
         ),
@@ -137,7 +137,60 @@ def test_in_quiet_hours_only_what_is_critical_disturbs_anybody() -> None:
     assert rules.quiet_until(seoul(4, "06:59"), Priority.URGENT) == seoul(4, "07:00")
     assert rules.quiet_until(seoul(4, "07:00"), Priority.URGENT) is None
     assert rules.quiet_until(seoul(3, "06:30"), Priority.URGENT) == seoul(3, "08:00"), "the longer of two"
-    assert paging(quiet=[Hours()], critical=[]).quiet_until(seoul(3, "12:00"), Priority.STAT) == seoul(4, "00:00")
+    monday = {"begin": "00:00", "end": "00:00", "days": ["mon"]}
+    assert paging(quiet=[monday], critical=[]).quiet_until(seoul(2, "12:00"), Priority.STAT) == seoul(3, "00:00")
+    everything = list(Priority)
+    assert paging(quiet=[Hours()], critical=everything).quiet_until(seoul(3, "12:00"), Priority.ROUTINE) is None
+
+
+@pytest.mark.parametrize(
+    ("quiet", "critical"),
+    [
+        ([{}], ["stat"]),
+        ([{"holidays": False}], ["stat"]),  # a site may have no holiday for months
+        ([{"begin": "22:00", "end": "07:00"}, {"begin": "07:00", "end": "22:00"}], ["stat"]),
+        ([{"begin": "18:00", "end": "08:00"}, {"days": ["sat", "sun"]}, {"begin": "06:00", "end": "19:00"}], ["stat"]),
+        ([{"days": WEEKDAYS}, {"days": ["sat", "sun"]}], ["stat"]),
+    ],
+)
+def test_quiet_hours_that_never_end_are_refused(quiet: list[dict[str, Any]], critical: list[str]) -> None:
+    with pytest.raises(ValidationError, match="quiet: urgent, routine alerts would never page: these hours never end"):
+        paging(quiet=quiet, critical=critical)
+    assert paging(quiet=quiet, critical=["stat", "urgent", "routine"]).quiet
+    assert paging(quiet=quiet[1:], critical=critical)
+
+
+@pytest.mark.parametrize(
+    "quiet",
+    [
+        [{"begin": "00:01", "end": "00:00"}],
+        [{"days": [*WEEKDAYS, "sat"]}],
+        [{"begin": "22:00", "end": "07:00"}, {"begin": "07:00", "end": "21:59"}],
+        [{"begin": "22:00", "end": "07:00", "days": ["fri"]}, {"begin": "07:00", "end": "22:00"}],
+    ],
+)
+def test_quiet_hours_that_end_are_the_sites_own_choice(quiet: list[dict[str, Any]]) -> None:
+    assert paging(quiet=quiet).quiet
+
+
+def test_two_chains_of_one_name_are_refused() -> None:
+    with pytest.raises(ValidationError, match="two chains are called rest"):
+        paging({**DAY, "name": "rest"}, REST)
+
+
+@pytest.mark.parametrize(
+    ("chains", "never"),
+    [
+        ([REST, DAY], "day"),
+        ([DAY, {**DAY, "name": "other", "begin": "09:00", "end": "12:00"}, REST], "other"),
+        ([DAY, NIGHT, {**REST, "days": ["sat", "sun"]}, {**REST, "name": "none", "days": [], "holidays": False}], None),
+        ([REST, {**REST, "name": "holiday", "days": []}], "holiday"),
+        ([{**REST, "name": "none", "days": [], "holidays": False}, REST], "none"),
+    ],
+)
+def test_a_chain_that_is_never_asked_is_refused(chains: list[dict[str, Any]], never: str | None) -> None:
+    with pytest.raises(ValidationError, match=f"chain {never} is never asked" if never else "nobody is on call"):
+        paging(*chains)
 
 
 @pytest.mark.parametrize(("clock", "fold"), [("00:30", 0), ("01:10", 0), ("01:10", 1), ("01:29", 1)])

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from gateways.alerts.channel import Message
+from gateways.alerts.ledger import Ledger, State
 from gateways.alerts.settings import SAYS, Language
 from gateways.alerts.wording import Wording
 from schemas.events import AlertWithdrawn, Priority
@@ -54,6 +55,11 @@ def wording(language: Language = "en", **changes: Any) -> Wording:
     return Wording(language=language, **given)
 
 
+def states(ledger: Ledger) -> dict[str, State]:
+    """Every message by its key."""
+    return {key: State(state) for key, state in ledger._rows("SELECT key, state FROM owed ORDER BY id")}
+
+
 class Obedient:
     """Answers as ``answers`` says, in turn: text, or a failure to raise; then 200 for ever."""
 
@@ -62,6 +68,7 @@ class Obedient:
     def __init__(self, *answers: str | Exception) -> None:
         self.answers = list(answers)
         self.sent: list[Message] = []
+        self.reached = 0
 
     def send(self, message: Message) -> str:
         self.sent.append(message)
@@ -69,3 +76,7 @@ class Obedient:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    def reach(self) -> bool:
+        self.reached += 1
+        return False

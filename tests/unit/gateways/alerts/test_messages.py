@@ -15,7 +15,8 @@ from gateways.alerts.placeholders import MESSAGE, filled
 from gateways.alerts.settings import Language
 from gateways.alerts.smtp import compose
 from gateways.alerts.webhook import _STYLES
-from schemas.events import Side
+from schemas.codes import Code
+from schemas.events import Finding, Side
 from schemas.paging import PageReason
 from tests.unit.gateways.alerts.examples import paged, withdrawn, wording
 from tests.unit.streams.examples import STUDY, finding
@@ -48,6 +49,53 @@ def test_a_page_in_korean() -> None:
         f"검사 열기: {URL}",
         "AI 분석 결과입니다. 의사의 판독 없이 진단에 사용할 수 없습니다.",
     ]
+
+
+def test_a_bleed_that_is_seen_in_two_series_is_told_once_and_the_largest_of_each_side() -> None:
+    thin = LEFT.model_copy(update={"series_uid": "2.25.11", "volume_ml": 24.0})
+    right = finding(volume_ml=1.0).model_copy(update={"side": Side.RIGHT})
+    message = wording("en").page("key", paged(findings=(LEFT, right, thin)))
+    assert [line.text for line in message.lines[:-2]] == [
+        "STAT: Intracranial hemorrhage, left, 24.0 mL and 1 more",
+        "Intracranial hemorrhage, right, 1.0 mL",
+    ]
+    assert [one["volume_ml"] for one in message.facts["findings"]] == [24.0, 1.0]  # type: ignore[attr-defined]
+
+
+def kind(number: int, volume_ml: float) -> Finding:
+    code = Code(scheme="99SINSOK", value=str(number), meaning=f"kind {number}")
+    return finding(volume_ml=volume_ml).model_copy(update={"code": code})
+
+
+def test_the_title_names_what_the_alert_was_raised_for_and_not_what_is_large() -> None:
+    oedema, bleed, other = kind(1, 90.0), kind(2, 3.0), kind(3, 5.0)
+    page = paged(findings=(oedema, bleed, other), reason="kind 2, 3.0 ml (rule: from 2 ml and probability 0.5)")
+    assert [line.text for line in wording("en").page("key", page).lines[:-2]] == [
+        "STAT: kind 2, 3.0 mL and 2 more",
+        "kind 1, 90.0 mL",
+        "kind 3, 5.0 mL",
+    ]
+
+
+@pytest.mark.parametrize(("language", "more"), [("en", "and 3 more"), ("ko", "외 3건")])
+def test_a_page_has_five_findings_at_most(language: Language, more: str) -> None:
+    page = paged(findings=tuple(kind(number, 10.0 - number) for number in range(8)))
+    texts = [line.text for line in wording(language).page("key", page).lines[:-2]]
+    assert texts[1:] == [*(f"kind {number}, {10 - number}.0 mL" for number in range(1, 5)), more]
+
+
+def test_a_digest_has_thirty_alerts_at_most() -> None:
+    message = wording("en").digest("key", [paged(number) for number in range(33)])
+    assert message.title == "33 AI alerts were held back"
+    assert [line.text for line in message.lines[-3:-1]] == [wording().page("k", paged()).title, "and 3 more"]
+    assert len(message.lines) == 33
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+@pytest.mark.parametrize("why", set(PageReason) - {PageReason.RAISED})
+def test_why_a_page_comes_again_is_said(language: Language, why: PageReason) -> None:
+    again, first = (wording(language).page("key", paged(why=one)).lines for one in (why, PageReason.RAISED))
+    assert len(again) == len(first) + 1
 
 
 def test_a_site_may_say_less() -> None:

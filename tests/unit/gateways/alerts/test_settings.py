@@ -45,15 +45,42 @@ def test_an_unknown_placeholder_in_the_link() -> None:
         NotifierSettings(link="https://console.test/{study_uid}")
 
 
+def test_a_link_that_is_the_same_for_every_alert_is_refused() -> None:
+    with pytest.raises(ValidationError, match=r"\{alert_id\} has to stand in it"):
+        NotifierSettings(link="https://console.test/")
+
+
 def test_braces_that_are_no_placeholder_stay() -> None:
     assert HttpChannel.model_validate(SMS | {"body": '{"a": {"b": "{text}"}, "c": {}}'}).body.endswith("{}}")
 
 
-def test_a_body_that_will_be_no_json_is_refused() -> None:
+@pytest.mark.parametrize("body", ['{"message": {text}}', '{"a": 1{text}}', '{"a": "{text}"{title}}'])
+def test_a_body_that_will_be_no_json_is_refused(body: str) -> None:
     with pytest.raises(ValidationError, match=r"put \{text\} into quotes"):
-        CHANNEL.validate_python(SMS | {"body": '{"message": {text}}'})
+        CHANNEL.validate_python(SMS | {"body": body})
     plain = SMS | {"body": "{text}", "headers": {"content-type": "text/plain"}}
     assert CHANNEL.validate_python(plain).content_type == "text/plain"
+
+
+def test_a_message_that_would_always_be_empty_is_refused() -> None:
+    with pytest.raises(ValidationError, match="the message would be empty"):
+        CHANNEL.validate_python(SMS | {"body": ""})
+    assert CHANNEL.validate_python(SMS | {"body": "", "url": "https://sms.test/?text={title}"})
+    assert CHANNEL.validate_python(SMS | {"body": '{"message": "look at the console"}'})
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a\tb", "a\x7f", " a", "a ", "값"])
+def test_a_header_that_cannot_be_sent_is_refused_without_saying_it(value: str) -> None:
+    with pytest.raises(ValidationError, match="the value of X-Token is to be of printable ASCII") as raised:
+        CHANNEL.validate_python(SMS | {"headers": {"X-Token": f"{value}"}})
+    assert all(isinstance(fault["input"], dict) for fault in raised.value.errors())
+    assert CHANNEL.validate_python(SMS | {"headers": {"X-Token": "Bearer a b", "X-Empty": ""}})
+
+
+def test_what_is_expected_of_an_answer_is_a_regular_expression() -> None:
+    with pytest.raises(ValidationError, match="valid regular expression"):
+        CHANNEL.validate_python(SMS | {"expect": "("})
+    assert CHANNEL.validate_python(SMS | {"expect": '"code": ?0'}).expect.search('{"code": 0}')
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification
 
+from gateways import inbox
 from gateways.delivery.intake import consumer
 from gateways.delivery.settings import WriterSettings
 from gateways.delivery.writer import ResultWriter
@@ -33,6 +34,17 @@ def test_it_answers_to_every_name_that_a_pacs_was_asked_under(tmp_path: Path) ->
             assert assoc.send_c_echo().Status == 0x0000
             assoc.release()
         assert ae.associate("127.0.0.1", ours.port, ae_title="SINSOK").is_rejected
+    finally:
+        ours.stop()
+
+
+def test_a_writer_that_reads_nothing_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox, "_SILENT_S", 0.0)
+    ours = writer(tmp_path)
+    ours.start()
+    try:
+        (line,) = ours.health()
+        assert line.startswith("results not read since ")
     finally:
         ours.stop()
 
