@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench down
+.PHONY: help setup demo test lint audit format bench down
 
 BIN := .venv/bin
 
@@ -12,7 +12,7 @@ setup: ## Install what is missing: system packages, Python environments, Kafka, 
 demo: setup ## Send synthetic studies through the whole stack and show what was decided
 	$(BIN)/sinsok demo
 
-test: lint ## All tests, against real parts on free ports
+test: lint audit ## All tests, against real parts on free ports
 	@# The end-to-end tests wait more than they compute: the others run beside them, but for those that need the machine
 	@# alone. What a shell puts into the background ignores an interrupt, and these have processes to end.
 	@env --default-signal=INT TEST_PORTS=26000 $(BIN)/pytest tests/e2e -m "not alone" > .local/test-e2e.log 2>&1 & e2e=$$!; \
@@ -26,6 +26,9 @@ lint: setup ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+audit: setup ## Ask whether a vulnerability is known in what is locked
+	@$(BIN)/python deploy/audit.py
 
 format: setup ## Format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix

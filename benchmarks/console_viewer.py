@@ -34,10 +34,10 @@ from tests.results import ReadStudy
 
 NETWORKS = {"local": None, "phone, 10 Mbit/s, 60 ms": (10e6, 60)}
 FIRST = """() => new Promise((done) => {
-  const picture = document.querySelector('figure img'), canvas = document.querySelector('canvas');
-  const [paint] = performance.getEntriesByName('first-contentful-paint');
+  const canvas = document.querySelector('canvas');
   const look = () => {
-    if (canvas?.dataset.slice) done([paint?.startTime ?? 0, performance.now()]);
+    const there = performance.getEntriesByType('resource').find(({name}) => name.endsWith('/picture'));
+    if (canvas?.dataset.slice && there) done([there.responseEnd, performance.now()]);
     else requestAnimationFrame(look);
   };
   look();
@@ -101,16 +101,16 @@ def server(study: ReadStudy, reading: Reading) -> None:
     start = time.perf_counter()
     stack = pictures.stack(study.manifest, reading.label_map, reading.findings)
     known = time.perf_counter()
-    first = pictures.picture(study.manifest, stack.opening, WINDOWS["brain"])
+    first = pictures.picture(study.manifest, stack.opening(), WINDOWS["brain"])
     drawn = time.perf_counter()
-    tiles = [pictures.tile(study.manifest, index) for index in range(len(stack.slices))]
+    tiles = [pictures.tile(study.manifest, index) for index in range(stack.count)]
     done = time.perf_counter()
     outlines = json.dumps(pictures.outlines(study.manifest, reading.label_map), separators=(",", ":")).encode()
     page = json.dumps(stack.for_page())
     print(f"{len(tiles)} slices of {stack.columns}x{stack.rows}, nothing kept before:")
     print(f"  the stack {1e3 * (known - start):.0f} ms, the first picture {1e3 * (drawn - known):.0f} ms")
     print(f"  a tile {1e3 * (done - drawn) / len(tiles):.1f} ms, {sum(map(len, tiles)) / len(tiles) / 1e3:.0f} kB")
-    print(f"  the first picture {len(first) / 1e3:.0f} kB, data-stack {len(page)} bytes")
+    print(f"  the first picture {len(first) / 1e3:.0f} kB, the stack {len(page)} bytes")
     print(f"  outlines {len(outlines) / 1e3:.1f} kB, {len(zlib.compress(outlines)) / 1e3:.1f} kB deflated")
     grown = process.memory_info().rss - before
     print(f"  kept {pictures.held_bytes / 2**20:.1f} MiB, the process has grown by {grown / 2**20:.1f} MiB")
@@ -147,7 +147,7 @@ def main() -> None:
                 with served(pictures, study.manifest, reading.label_map, reading.findings) as site:
                     page = opened(browser, site, network)
                     paint, drawn = page.evaluate(FIRST)
-                    slices = len(pictures.stack(study.manifest).slices)
+                    slices = pictures.stack(study.manifest).count
                     cold, warm = page.evaluate(OURS, slices), page.evaluate(OURS, slices)
                     peer, peer_other = (page.evaluate(PEER, [slices, window]) for window in ("brain", "bone"))
                     rows.append((paint, drawn, cold, warm, peer, peer_other))
@@ -158,7 +158,7 @@ def main() -> None:
                     page.context.close()
             paint, drawn, cold, warm, peer, other = (median(column) for column in zip(*rows, strict=True))
             print(f"{name}:")
-            print(f"  first paint {paint:.0f} ms, first slice from its tile {drawn:.0f} ms")
+            print(f"  first picture there {paint:.0f} ms, first slice from its tile {drawn:.0f} ms")
             print(f"  slices a second: {cold:.0f} at once, {warm:.0f} the second time")
             print(f"  the peer: {peer:.0f}, and {other:.0f} in another window; ratio {cold / peer:.1f}")
         browser.close()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from html import escape
 from urllib.parse import quote, quote_plus
 
 from gateways.alerts.channel import Message, plain
@@ -59,4 +60,6 @@ def escaping(content_type: str) -> Callable[[str], str]:
         return lambda text: json.dumps(text, ensure_ascii=False)[1:-1]
     if content_type.startswith("application/x-www-form-urlencoded"):
         return quote_plus
+    if "xml" in content_type:
+        return escape
     return str

@@ -2,6 +2,7 @@
 
 import hmac
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -14,6 +15,7 @@ from schemas.base import NOTICE
 KEY: Final = "Idempotency-Key"
 TIMESTAMP: Final = "Sinsok-Timestamp"
 SIGNATURE: Final = "Sinsok-Signature"
+_MARKUP: Final = re.compile(r"[\\\[\]<>*_~`#]")
 
 
 class Webhook:
@@ -84,7 +86,12 @@ def _teams(message: Message) -> Mapping[str, object]:
 
 
 def _markdown(message: Message, between: str) -> str:
-    return between.join(f"[{line.text}]({line.url})" if line.url else line.text for line in message.lines)
+    def literally(text: str) -> str:
+        # No backslash keeps a chat service from calling everybody.
+        return _MARKUP.sub(r"\\\g<0>", text).replace("@", "@\N{ZERO WIDTH SPACE}")
+
+    lines = ((literally(line.text), line.url) for line in message.lines)
+    return between.join(f"[{text}]({url})" if url else text for text, url in lines)
 
 
 _STYLES: Final[dict[str, Callable[[Message], Mapping[str, object]]]] = {

@@ -14,12 +14,13 @@ from starlette.datastructures import FormData
 
 from gateways.console.accounts import Accounts, Refused, User
 from gateways.console.alert import Alert
-from gateways.console.sessions import FormTokens, Session, Sessions
+from gateways.console.letters import Kind, Tally
+from gateways.console.sessions import Session, Sessions, is_form_token
 from gateways.console.study import Level, Study
 from gateways.console.view import Listed, View
 from schemas.audit import Role
 
-OPEN: Final = frozenset({"/healthz", "/readyz", "/login", "/login/oidc", "/login/oidc/callback", "/preferences"})
+OPEN: Final = frozenset({"/login", "/login/oidc", "/login/oidc/callback", "/preferences"})
 """Paths that are answered without a login; beside them the static files, which are no route."""
 IN_THE_BACKGROUND: Final = ("/live", "/rows", "/state")
 """How paths end that pages ask for by themselves: they keep no session from falling idle."""
@@ -34,12 +35,15 @@ class SignInFirst(Exception):
     """Nobody is signed in."""
 
 
+class NotOurs(Exception):
+    """A form that no page of ours in this browser and this session has sent."""
+
+
 class Doorkeeper:
     """Knows who comes: by session cookie, and for forms by their token and where they come from."""
 
-    def __init__(self, accounts: Accounts, sessions: Sessions, tokens: FormTokens, *, secure: bool, url: str) -> None:
+    def __init__(self, accounts: Accounts, sessions: Sessions, *, secure: bool, url: str) -> None:
         self.sessions = sessions
-        self.tokens = tokens
         self.secure = secure
         self._accounts = accounts
         self._host = urlsplit(url).netloc
@@ -48,6 +52,7 @@ class Doorkeeper:
         self.session_cookie = f"{prefix}sinsok"
         self.form_cookie = f"{prefix}sinsok-form"
         self.state_cookie = f"{prefix}sinsok-state"
+        self.left_cookie = f"{prefix}sinsok-left"
 
     def session(self, request: Request, *, use: bool) -> Session | None:
         """The session of a request, as long as its person still may do anything here."""
@@ -57,8 +62,8 @@ class Doorkeeper:
             try:
                 user = self._accounts.user(session.user.name)
             except Refused:
-                user = None
-            if user is None:
+                return None  # but the session goes on, once the accounts can be read
+            if user is None or user.seal != session.user.seal:
                 self.sessions.end(token)
                 return None
             session.user = user
@@ -75,11 +80,11 @@ class Doorkeeper:
         if origin is not None and urlsplit(origin).netloc not in (self._host, request.headers.get("host")):
             return False
         key, token = self.form_key(request), form.get("csrf")
-        return bool(key) and isinstance(token, str) and self.tokens.fits(key, token)
+        return bool(key) and isinstance(token, str) and is_form_token(key, token)
 
 
 async def gate(request: Request) -> None:
-    """Before every route. Raises :class:`SignInFirst`, HTTP 403 for a form that is not ours, 413 for a huge one."""
+    """Before every route. Raises :class:`SignInFirst`, :class:`NotOurs`, and HTTP 413 for a huge form."""
     keeper: Doorkeeper = request.app.state.keeper
     path = request.url.path
     session = keeper.session(request, use=not path.endswith(IN_THE_BACKGROUND))
@@ -92,7 +97,7 @@ async def gate(request: Request) -> None:
             raise HTTPException(413)
         form = await request.form(max_files=0, max_fields=20)
         if not keeper.trusts(request, form):
-            raise HTTPException(403)
+            raise NotOurs
         request.state.form = {name: value for name, value in form.items() if isinstance(value, str)}
 
 
@@ -144,9 +149,9 @@ class Overview:
         """Site, AE title and newest image of each scanner."""
         return self._view.senders(self._sites)
 
-    def letters(self) -> list[tuple[tuple[str, str, str], int]]:
-        """Dead letters by hop, topic and error, the most first."""
-        return self._view.letters(self._sites).most_common()
+    def letters(self) -> dict[Kind, Tally]:
+        """Dead letters by kind, the most first."""
+        return self._view.letters(self._sites)
 
 
 def _user(request: Request) -> User:

@@ -4,6 +4,8 @@ import json
 import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from threading import Lock
 from typing import Annotated, Final
@@ -20,7 +22,6 @@ from schemas.paging import Name
 SHORTEST: Final = 10
 """Characters of a password (NIST SP 800-63B asks for 8)."""
 _HASHER: Final = PasswordHasher()
-_NOBODY: Final = _HASHER.hash("nobody has this password")
 
 
 class Refused(Exception):
@@ -34,6 +35,8 @@ class User:
     name: str
     rights: Mapping[str, frozenset[Role]]
     language: Language | None = None
+    seal: str = ""
+    """Changes with the password of a local account: who signed in with the old one is signed in no longer."""
 
     def sites(self, *roles: Role) -> frozenset[str]:
         """Where the person has one of these roles."""
@@ -68,28 +71,39 @@ _FILE: Final = TypeAdapter(dict[Name, Account])
 
 
 class Accounts:
-    """The accounts in a file, read anew when it has changed. ``sites`` are those of the configuration."""
+    """The accounts in a file, read anew when it has changed. ``sites`` are those of the configuration.
+
+    Who is signed in does not pay for a file that somebody has broken: the accounts that could be read last count on.
+    """
 
     def __init__(self, place: Path, sites: Collection[str]) -> None:
         self.place = place
         self._sites = tuple(sites)
         self._lock = Lock()
-        self._known: tuple[tuple[int, int] | None, dict[str, Account]] = (None, {})
+        self._known: tuple[tuple[int, int], dict[str, Account]] | None = None
 
     def all(self) -> dict[str, Account]:
         """By name; empty where there is no file. Raises :class:`Refused` where it holds no accounts."""
         with self._lock:
             try:
                 facts = self.place.stat()
-            except FileNotFoundError:
-                return {}
-            stamp = (facts.st_mtime_ns, facts.st_ino)
-            if self._known[0] != stamp:
-                try:
+                stamp = (facts.st_mtime_ns, facts.st_ino)
+                if self._known is None or self._known[0] != stamp:
                     self._known = (stamp, _FILE.validate_json(self.place.read_bytes()))
-                except (OSError, ValidationError) as error:
-                    raise Refused(f"{self.place} holds no accounts: {type(error).__name__}") from None
+            except FileNotFoundError:
+                self._known = None
+                return {}
+            except (OSError, ValidationError) as error:
+                raise Refused(f"{self.place} holds no accounts: {type(error).__name__}") from None
             return self._known[1]
+
+    def complaints(self) -> list[str]:
+        """What is wrong with the file, one line each."""
+        try:
+            self.all()
+        except Refused as error:
+            return [f"{error}; the accounts of before count until it is mended"]
+        return []
 
     def add(self, name: str, password: str, grant: Grant, language: Language | None = None) -> None:
         """Add an account or replace one. Raises :class:`Refused`."""
@@ -108,18 +122,38 @@ class Accounts:
         self._write({other: account for other, account in accounts.items() if other != name})
 
     def user(self, name: str) -> User | None:
-        """The person of an account."""
-        account = self.all().get(name)
-        return User(name, rights(account.grants, self._sites), account.language) if account else None
+        """The person of an account. Raises :class:`Refused` where no accounts could ever be read."""
+        account = self._last_good().get(name)
+        return self._person(name, account) if account else None
 
     def check(self, name: str, password: str) -> User | None:
-        """The person, where the password is theirs. An unknown name takes as long as a wrong password."""
-        account = self.all().get(name)
+        """The person, where the password is theirs. An unknown name takes as long as a wrong password.
+
+        Raises :class:`Refused` where no accounts could ever be read.
+        """
+        account, nobody = self._last_good().get(name), _nobody(_HASHER)
         try:
-            _HASHER.verify(account.password if account else _NOBODY, password)
+            _HASHER.verify(account.password if account else nobody, password)
         except (Argon2Error, InvalidHashError):
             return None
-        return self.user(name) if account else None
+        return self._person(name, account) if account else None
+
+    def is_taken(self, name: str) -> bool:
+        """Whether a name is that of an account, or would be taken for it. Raises :class:`Refused` as above."""
+        return name.casefold() in map(str.casefold, self._last_good())
+
+    def _last_good(self) -> dict[str, Account]:
+        try:
+            return self.all()
+        except Refused:
+            known = self._known
+            if known is None:
+                raise
+            return known[1]
+
+    def _person(self, name: str, account: Account) -> User:
+        seal = sha256(account.password.encode()).hexdigest()
+        return User(name, rights(account.grants, self._sites), account.language, seal)
 
     def _write(self, accounts: dict[str, Account]) -> None:
         try:
@@ -132,3 +166,9 @@ class Accounts:
             write_whole(self.place, f"{text}\n".encode())
         finally:
             os.umask(mask)
+
+
+@cache
+def _nobody(hasher: PasswordHasher) -> str:
+    """The hash of a password that nobody has; at the first need, for it takes a moment."""
+    return hasher.hash("nobody has this password")

@@ -6,6 +6,8 @@ from threading import Lock
 from typing import Final, TypedDict
 from uuid import UUID
 
+import structlog
+
 from gateways.console.alert import Alert, AlertState
 from gateways.console.study import Study
 from gateways.console.terms import mark
@@ -13,16 +15,35 @@ from gateways.console.view import View
 from gateways.outbox.database import OutboxDatabase
 from schemas.audit import Role, Sight, StudyViewed
 from schemas.base import Event
-from schemas.envelope import decode, encode
+from schemas.envelope import NotAnEvent, decode, encode
 from schemas.events import AlertEvent
 from schemas.paging import AlertAcknowledged, AlertDismissed, AlertHandedOn, AlertSeen
 from schemas.topics import topic_of
 
+log = structlog.get_logger()
 _LOOK: Final = timedelta(minutes=1)
+_OPEN: Final = 10_000
+"""Of so many pages it is remembered who has opened them."""
 
 
 class NotPossible(Exception):
     """The alert has moved on; the text is a sentence of the catalogue that says why."""
+
+
+class _Look:
+    """What a person looks at, and when that was last written down. Its lock is held while it is being written."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.stored_at: datetime | None = None
+
+    def is_fresh(self, now: datetime) -> bool:
+        """Whether another look is the same one."""
+        return self.stored_at is not None and now - self.stored_at < _LOOK
+
+    def is_wanted(self, now: datetime) -> bool:
+        """Whether somebody may still ask for it, or is about to write it down."""
+        return self.stored_at is None or self.is_fresh(now) or self.lock.locked()
 
 
 class _About(TypedDict):
@@ -41,12 +62,17 @@ class Acts:
         self._view = view
         self._now = now
         self._lock = Lock()
-        self._looks: dict[tuple[str, str, Sight], datetime] = {}
+        self._looks: dict[tuple[str, str, Sight], _Look] = {}
+        self._open: dict[tuple[str, str, Sight], None] = {}
 
     def recall(self) -> None:
         """Put into the view what still waits for the broker since before a restart."""
         for row in self._database.outbox(100_000):
-            self._show(decode(row.message.headers, row.message.value))
+            try:
+                self._show(decode(row.message.headers, row.message.value))
+            except NotAnEvent as error:
+                # Of another version: the broker takes it all the same.
+                log.warning("what was done before cannot be shown yet", row=row.id, topic=row.topic, error=str(error))
 
     def seen(self, study: Study, alert: Alert, by: str) -> None:
         """A person has opened an alert that waits for somebody. The second time says nothing new."""
@@ -56,15 +82,15 @@ class Acts:
     def acknowledge(self, study: Study, alert: Alert, by: str) -> None:
         """A person takes an alert. Raises :class:`NotPossible`."""
         _refuse_ended(alert)
-        if alert.taken_by is not None and alert.taken_by != by:
-            raise NotPossible(mark("Somebody else has taken this alert already."))
-        if by not in alert.acknowledged:
+        _refuse_taken(alert, by)
+        if alert.taken_by is None:
             self._post(AlertAcknowledged(**self._about(study, alert), by=by))
 
     def hand_on(self, study: Study, alert: Alert, by: str) -> None:
-        """A person asks for the next one. Raises :class:`NotPossible`."""
+        """A person asks for the next one, also who has taken it. Raises :class:`NotPossible`."""
         _refuse_ended(alert)
-        if not alert.pages:
+        _refuse_taken(alert, by)
+        if not alert.attempt:
             raise NotPossible(mark("Nobody has been paged about this alert yet, so there is nobody it could go on to."))
         if (by, alert.attempt) not in alert.handed_on:
             self._post(AlertHandedOn(**self._about(study, alert), by=by, attempt=alert.attempt))
@@ -75,15 +101,30 @@ class Acts:
         self._post(AlertDismissed(**self._about(study, alert), by=by, reason=reason))
 
     def viewed(self, study: Study, by: str, role: Role, what: Sight) -> None:
-        """A person looks at a study. What they look at within a minute is one look."""
-        now, look = self._now(), (by, study.key, what)
+        """A person looks at a study. What they look at within a minute is one look.
+
+        When this returns it is on disk, whoever else looks at the same moment: nothing is shown before.
+        """
+        now = self._now()
         with self._lock:
-            self._looks = {one: at for one, at in self._looks.items() if now - at < _LOOK}
-            if look in self._looks:
+            self._looks = {name: one for name, one in self._looks.items() if one.is_wanted(now)}
+            look = self._looks.setdefault((by, study.key, what), _Look())
+        with look.lock:
+            if look.is_fresh(now):
                 return
-            self._looks[look] = now
-        about = {"time": now, "site": study.site, "study_uid": study.study_uid}
-        self._post(StudyViewed.model_validate(about | {"by": by, "role": role, "what": what}))
+            about = {"time": now, "site": study.site, "study_uid": study.study_uid}
+            self._post(StudyViewed.model_validate(about | {"by": by, "role": role, "what": what}))
+            look.stored_at = now
+        with self._lock:
+            self._open.pop((by, study.key, what), None)
+            self._open[by, study.key, what] = None
+            if len(self._open) > _OPEN:
+                del self._open[next(iter(self._open))]
+
+    def still_viewed(self, study: Study, by: str, role: Role, what: Sight) -> None:
+        """A page asks for what has changed: no look, where the person has opened it. Else nobody would know of it."""
+        if (by, study.key, what) not in self._open:
+            self.viewed(study, by, role, what)
 
     def _about(self, study: Study, alert: Alert) -> _About:
         revision = study.result.revision if study.result else 1
@@ -103,6 +144,11 @@ class Acts:
     def _show(self, event: Event) -> None:
         if isinstance(event, AlertEvent):  # who looked is for auditors, and on no page
             self._view.take(event, event.time)
+
+
+def _refuse_taken(alert: Alert, by: str) -> None:
+    if alert.taken_by is not None and alert.taken_by != by:
+        raise NotPossible(mark("Somebody else has taken this alert already."))
 
 
 def _refuse_ended(alert: Alert) -> None:

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
-from schemas.events import AlertEvent, AlertRaised, AlertWithdrawn, Priority
+from schemas.events import AlertEvent, AlertRaised, AlertWithdrawn, Finding, Priority
 from schemas.paging import (
     AlertAcknowledged,
     AlertClosed,
@@ -50,6 +50,13 @@ class Page(NamedTuple):
     answer_by: datetime
 
 
+class Deferral(NamedTuple):
+    """A page that waits, and until when."""
+
+    at: datetime
+    until: datetime
+
+
 class Act(NamedTuple):
     """What a person or a hop said, and when."""
 
@@ -66,12 +73,15 @@ class Alert:
     raised_at: datetime | None = None
     priority: Priority = Priority.URGENT
     reason: str = ""
+    findings: tuple[Finding, ...] = ()
+    revision: int = 0
+    """Of the study, in which the findings were seen."""
     pages: dict[int, Page] = field(default_factory=dict)
+    deferrals: dict[int, Deferral] = field(default_factory=dict)
     delivered: dict[tuple[int, str], datetime] = field(default_factory=dict)
     undelivered: dict[tuple[int, str], str] = field(default_factory=dict)
-    deferred_until: datetime | None = None
     seen: dict[str, datetime] = field(default_factory=dict)
-    acknowledged: dict[str, datetime] = field(default_factory=dict)
+    acknowledged: set[tuple[datetime, str]] = field(default_factory=set)
     handed_on: dict[tuple[str, int], datetime] = field(default_factory=dict)
     refused: dict[UUID, tuple[str, Act]] = field(default_factory=dict)
     dismissed: Act | None = None
@@ -84,10 +94,11 @@ class Alert:
         return replace(
             self,
             pages=dict(self.pages),
+            deferrals=dict(self.deferrals),
             delivered=dict(self.delivered),
             undelivered=dict(self.undelivered),
             seen=dict(self.seen),
-            acknowledged=dict(self.acknowledged),
+            acknowledged=set(self.acknowledged),
             handed_on=dict(self.handed_on),
             refused=dict(self.refused),
         )
@@ -97,10 +108,11 @@ class Alert:
         match event:
             case AlertRaised():
                 self.raised_at, self.priority, self.reason = event.time, event.priority, event.reason
+                self.findings, self.revision = event.findings, event.revision
             case AlertPaged():
                 self.pages[event.attempt] = Page(event.time, event.recipients, event.why, event.answer_by)
             case AlertDeferred():
-                self.deferred_until = max(event.until, self.deferred_until or event.until)
+                self.deferrals[event.attempt] = Deferral(event.time, event.until)
             case AlertDelivered():
                 self.delivered.setdefault((event.attempt, event.recipient), event.time)
             case AlertUndelivered():
@@ -108,7 +120,7 @@ class Alert:
             case AlertSeen():
                 self.seen.setdefault(event.by, event.time)
             case AlertAcknowledged():
-                self.acknowledged.setdefault(event.by, event.time)
+                self.acknowledged.add((event.time, event.by))
             case AlertHandedOn():
                 self.handed_on.setdefault((event.by, event.attempt), event.time)
             case AlertRefused():
@@ -124,26 +136,49 @@ class Alert:
 
     @property
     def taken_by(self) -> str | None:
-        """Who has it: the first to acknowledge it whose word was not refused."""
-        refused = {act.by for asked, act in self.refused.values() if asked == AlertAcknowledged.TYPE}
-        held = {by: at for by, at in self.acknowledged.items() if by not in refused}
-        return min(held, key=held.__getitem__, default=None)
+        """Who has it: the first to acknowledge it whose word was not refused, since one who had it handed it on."""
+        refused = self._refused(AlertAcknowledged)
+        held = sorted((at, by) for at, by in self.acknowledged if by not in refused)
+        given_back = [
+            at
+            for (by, attempt), at in self.handed_on.items()
+            if (by, at) not in self._refused_at(AlertHandedOn) and any(who == by and had <= at for had, who in held)
+        ]
+        return next((by for at, by in held if not given_back or at > max(given_back)), None)
+
+    @property
+    def handed_on_by(self) -> str | None:
+        """Who asked for the next one, as long as nobody was asked since."""
+        refused = self._refused_at(AlertHandedOn)
+        asked = {
+            by: at
+            for (by, attempt), at in self.handed_on.items()
+            if attempt == self.attempt and (by, at) not in refused
+        }
+        return max(asked, key=asked.__getitem__, default=None)
 
     @property
     def is_dismissed(self) -> bool:
         """Whether a person said that it is no finding, and that was not refused."""
-        refused = {act.by for asked, act in self.refused.values() if asked == AlertDismissed.TYPE}
-        return self.dismissed is not None and self.dismissed.by not in refused
+        return self.dismissed is not None and self.dismissed.by not in self._refused(AlertDismissed)
+
+    def _refused(self, asked: type[AlertEvent]) -> set[str | None]:
+        return {by for by, _ in self._refused_at(asked)}
+
+    def _refused_at(self, asked: type[AlertEvent]) -> set[tuple[str | None, datetime]]:
+        """Who was refused this, and when: a refusal has the time of what it refuses."""
+        return {(act.by, act.at) for what, act in self.refused.values() if what == asked.TYPE}
 
     @property
     def attempt(self) -> int:
-        """The newest page; 0 before the first."""
-        return max(self.pages, default=0)
+        """The newest page or deferral, as the hop counts them; 0 before the first."""
+        return max([*self.pages, *self.deferrals], default=0)
 
     @property
     def waits_for(self) -> tuple[str, ...]:
-        """Whom the newest page asks."""
-        return self.pages[self.attempt].recipients if self.pages else ()
+        """Whom the newest page asks; nobody while it is deferred."""
+        page = self.pages.get(self.attempt)
+        return page.recipients if page else ()
 
     @property
     def state(self) -> AlertState:
@@ -157,17 +192,21 @@ class Alert:
         return AlertState.ACKNOWLEDGED if self.taken_by else self._way()
 
     def _way(self) -> AlertState:
-        if not self.pages:
-            seen, waits = AlertState.SEEN, AlertState.DEFERRED if self.deferred_until else AlertState.RAISED
-            return seen if self.seen else waits
-        attempt, newest = self.attempt, self.pages[self.attempt]
-        if any(at >= newest.at for at in self.seen.values()):
+        attempt = self.attempt
+        page, deferral = self.pages.get(attempt), self.deferrals.get(attempt)
+        newest = deferral or page
+        if any(newest is None or at >= newest.at for at in self.seen.values()):
             return AlertState.SEEN
-        if any(page == attempt for page, _ in self.delivered):
-            return AlertState.DELIVERED if attempt == 1 else AlertState.ESCALATED
-        if all((attempt, recipient) in self.undelivered for recipient in newest.recipients):
+        if page is None:
+            return AlertState.DEFERRED if deferral else AlertState.RAISED
+        onward = page.why in (PageReason.UNDELIVERED, PageReason.UNANSWERED, PageReason.ESCALATED)
+        if any(one == attempt for one, _ in self.delivered):
+            return AlertState.ESCALATED if onward else AlertState.DELIVERED
+        if all((attempt, recipient) in self.undelivered for recipient in page.recipients):
             return AlertState.UNDELIVERED
-        return AlertState.PAGED if attempt == 1 else AlertState.ESCALATED
+        if deferral:
+            return AlertState.DEFERRED
+        return AlertState.ESCALATED if onward else AlertState.PAGED
 
     @property
     def ended(self) -> bool:

@@ -1,9 +1,10 @@
 """What the pages need behind them, made once by the process."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
 from fastapi import Request
@@ -20,6 +21,8 @@ from gateways.console.study import Clocks
 from gateways.console.throttle import Throttle
 from schemas.base import ObjectRef
 from schemas.events import Finding
+
+_DEVELOPERS: Final = 8
 
 
 class Pictures(Protocol):
@@ -67,6 +70,8 @@ class Backstage:
     patients: Patients
     oidc: Oidc | None
     condition: Callable[[], Condition]
+    darkroom: Executor = field(default_factory=lambda: ThreadPoolExecutor(_DEVELOPERS, "pictures"))
+    """Where pictures are made: while the store hangs all its threads may, and every other page goes on."""
 
 
 def backstage(request: Request) -> Backstage:

@@ -26,7 +26,7 @@ from gateways.console.oidc import Oidc
 from gateways.console.patient import Patients
 from gateways.console.pictures import Pictures
 from gateways.console.probes import Probes
-from gateways.console.sessions import FormTokens, Sessions
+from gateways.console.sessions import Sessions
 from gateways.console.settings import ConsoleSettings, SiteConsole
 from gateways.console.throttle import Throttle
 from gateways.console.view import View
@@ -70,7 +70,9 @@ class Console:
         self._view = View(settings, sites, _now)
         self._pictures = Pictures(store)
         self._patients = Patients(store)
-        self._probes = Probes(parts)
+        self._probes = Probes(parts, _now)
+        self._accounts = Accounts(folder / "accounts.json", sites)
+        self._sessions = Sessions(60 * settings.idle_minutes, 3600 * settings.session_hours)
         topics = (DICOM_SERIES, STUDIES, RESULTS, DELIVERIES, DEAD_LETTERS, *(alerts(site) for site in sites))
         self._feed = Feed(bootstrap, [topic.name for topic in topics], self._since, self._view, self._caught_up)
         self._watch = Thread(target=self._run_watch, name="watch", daemon=True)
@@ -82,6 +84,8 @@ class Console:
                 self._lock = undo.enter_context(hold(self._folder / "console.lock"))
                 self._outbox = OutboxDatabase(self._folder / "outbox.sqlite")
                 undo.callback(self._outbox.close)
+                self._sessions.keep(self._folder / "sessions.sqlite", self._rules())
+                undo.callback(self._sessions.close)
             except Taken as error:
                 raise CannotStart(f"another console (pid {error.pid}) works on {self._folder}") from None
             except (OSError, sqlite3.Error) as error:
@@ -120,6 +124,7 @@ class Console:
         self._watch.join()
         self._publisher.stop(_FLUSH_S)
         self._outbox.close()
+        self._sessions.close()
         self._lock.close()
         log.info("console stopped")
 
@@ -128,44 +133,43 @@ class Console:
         threads = {
             "feed": self._feed.alive,
             "outbox": self._publisher.alive,
+            "probes": self._probes.alive,
             "serve": self._serve.is_alive(),
             "watch": self._watch.is_alive(),
         }
         return [f"the {name} thread has died: restart the console" for name, alive in threads.items() if not alive]
 
     def health(self) -> list[str]:
-        """What is wrong, one line each; empty while all is well."""
-        complaints = self.deaths()
+        """What is wrong beside :meth:`deaths`, one line each; empty while all is well."""
+        complaints = self._accounts.complaints() if self._settings.takes_passwords else []
         if self._feed.away_since is not None:
             complaints.append(f"Kafka has not answered since {self._feed.away_since:%H:%M:%S} UTC")
         elif not self._feed.caught_up:
             complaints.append("the console is still reading what stands on the topics")
+        complaints += [f"Kafka has no topic {one}: create it with `sinsok topics --apply`" for one in self._feed.absent]
         return complaints + self._publisher.complaints("outbox")
 
     def _serving(self, acts: Acts) -> uvicorn.Config:
         settings = self._settings
-        accounts = Accounts(self._folder / "accounts.json", self._sites)
-        sessions = Sessions(60 * settings.idle_minutes, 3600 * settings.session_hours)
-        callback = f"{settings.url}/login/oidc/callback"
         behind = Backstage(
             settings=settings,
             clocks=self._view.clocks,
             sites=self._sites,
             zone=self._zone,
             now=_now,
-            accounts=accounts,
+            accounts=self._accounts,
             throttle=Throttle(),
             acts=acts,
             hub=self._hub,
             probes=self._probes,
             pictures=self._pictures,
             patients=self._patients,
-            oidc=Oidc(settings.oidc, callback, self._sites) if settings.oidc else None,
+            oidc=Oidc(settings.oidc, settings.url, self._sites) if settings.oidc else None,
             condition=self._condition,
         )
-        keeper = Doorkeeper(accounts, sessions, FormTokens(), secure=settings.secure, url=settings.url)
+        keeper = Doorkeeper(self._accounts, self._sessions, secure=settings.secure, url=settings.url)
         return uvicorn.Config(
-            make_app(behind, self._view, keeper, self.deaths, self.health),
+            make_app(behind, self._view, keeper),
             log_config=None,
             access_log=False,  # addresses of patients' studies are nobody's business; who saw what is on audit.views
             server_header=False,
@@ -174,9 +178,17 @@ class Console:
         )
 
     def _condition(self) -> Condition:
-        depth, oldest = self._outbox.outbox_state()
+        try:
+            depth, oldest = self._outbox.outbox_state()
+        except sqlite3.Error:
+            depth, oldest = 0, None  # /readyz says so, and so does whoever wants to write into it
         waiting = depth if oldest is not None and time.time() - oldest > _SOON_S else 0
-        return Condition(self._feed.caught_up, self._feed.away_since, waiting)
+        return Condition(self._feed.caught_up and not self._feed.absent, self._feed.away_since, waiting)
+
+    def _rules(self) -> str:
+        """What the rights of a session come from, where it does not look them up each time."""
+        said = self._settings.model_dump_json(include={"oidc", "local_accounts"})
+        return f"{said} {' '.join(self._sites)}"
 
     def _since(self) -> datetime:
         return _now() - timedelta(days=self._settings.keep_days)

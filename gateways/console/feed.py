@@ -14,7 +14,8 @@ from typing import Any, Final
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from gateways.console.view import Letter, View
+from gateways.console.letters import Letter
+from gateways.console.view import View
 from gateways.kafka import ANSWER_SECONDS, metadata, quiet
 from schemas.base import utc
 from schemas.envelope import NotAnEvent, decode
@@ -51,6 +52,8 @@ class Feed:
         """Since when the broker has not answered; None while it does."""
         self.caught_up = False
         """Whether all that stood on the topics at the start has been read."""
+        self.absent: tuple[str, ...] = ()
+        """Topics that Kafka does not have; the others are read all the same."""
 
     def start(self) -> None:
         """Begin to read."""
@@ -89,7 +92,7 @@ class Feed:
         try:
             consumer.assign(self._places(consumer))
             self.away_since = None
-            heard_at = time.monotonic()
+            heard_at = asked_at = time.monotonic()
             while not self._stop.is_set():
                 if messages := consumer.consume(_AT_ONCE, timeout=0.2):
                     heard_at = time.monotonic()
@@ -99,25 +102,43 @@ class Feed:
                 elif time.monotonic() - heard_at > _ASK_AFTER_S:
                     heard_at = time.monotonic()
                     self._ask(consumer)
+                if self.absent and time.monotonic() - asked_at > _ASK_AFTER_S:
+                    asked_at = time.monotonic()
+                    if any(topic in metadata(consumer, self._bootstrap) for topic in self.absent):
+                        return  # and read on, with that one
         finally:
             consumer.close()
 
     def _places(self, consumer: Consumer) -> list[TopicPartition]:
         """Where to read on; at first, the first record that is not older than wanted."""
         known = metadata(consumer, self._bootstrap)
-        if absent := [topic for topic in self._topics if topic not in known]:
-            raise Unavailable(f"Kafka has no topic {', '.join(absent)}: create it with `sinsok topics --apply`")
-        places = [(topic, number) for topic in self._topics for number in known[topic].partitions]
+        self.absent = tuple(topic for topic in self._topics if topic not in known)
+        if self.absent:
+            log.warning("console reads without topics that are not there", absent=self.absent)
+        places = [(topic, number) for topic in self._topics if topic in known for number in known[topic].partitions]
+        if not places:
+            raise Unavailable("Kafka has none of the topics: create them with `sinsok topics --apply`")
         if self._unread is None:
             self._unread = set(places)
+        for place, offset in self._beginnings(consumer, [place for place in places if place not in self._positions]):
+            self._positions[place] = offset
+        return [TopicPartition(*place, offset) for place, offset in self._positions.items()]
+
+    def _beginnings(self, consumer: Consumer, places: list[tuple[str, int]]) -> list[tuple[tuple[str, int], int]]:
+        """The offset of the first record that is young enough, or of the next one to come."""
+        # The ends first: what is written while this asks is then behind them. An offset "at the end" would be looked
+        # up once more when reading begins, and pass over it.
+        ends = {
+            place: consumer.get_watermark_offsets(TopicPartition(*place), timeout=ANSWER_SECONDS)[1] for place in places
+        }
         since_ms = int(self._since().timestamp() * 1000)
-        wanted = [TopicPartition(*place, since_ms) for place in places if place not in self._positions]
+        wanted = [TopicPartition(*place, since_ms) for place in places]
         found = consumer.offsets_for_times(wanted, timeout=2 * ANSWER_SECONDS) if wanted else []
         for one in found:
             if one.error is not None:
                 raise KafkaException(one.error)
-        read_on = [TopicPartition(*place, offset) for place, offset in self._positions.items()]
-        return [*found, *read_on]
+        offsets = {(one.topic, one.partition): one.offset for one in found}
+        return [(place, offsets[place] if offsets[place] >= 0 else ends[place]) for place in places]
 
     def _take(self, message: Message) -> None:
         place = (str(message.topic()), int(message.partition() or 0))

@@ -12,12 +12,21 @@ from gateways.console.accounts import Refused, User
 from gateways.console.backstage import backstage
 from gateways.console.oidc import NotSignedIn
 from gateways.console.rendering import THEMES, local, render
+from gateways.console.sessions import Session, form_token
 from gateways.console.terms import mark
 from gateways.console.words import LANGUAGES
 
 log = structlog.get_logger()
 router = APIRouter()
 _YEAR_S: Final = 365 * 24 * 3600
+_WHY: Final = {
+    "not-done": mark("NOT done: you were signed out meanwhile. Sign in, and do it again."),
+    "ended": mark("Your session has ended: it was not used for a while, or its time was over. Sign in to go on."),
+}
+"""Why somebody is sent here, as console.js and app.py say it in the address."""
+_SAME_NAME: Final = mark(
+    "Your name is also that of an account here. An administrator has to rename or remove that one."
+)
 
 
 @router.get("/login")
@@ -25,12 +34,14 @@ def ask(request: Request, next: str = "/") -> Response:  # noqa: A002 - the name
     """The login page; on to where they wanted to go for who is signed in."""
     if request.state.session is not None:
         return RedirectResponse(local(next), 303)
-    return _login_page(request, local(next))
+    return _login_page(request, local(next), message=_WHY.get(request.query_params.get("why", ""), ""))
 
 
 @router.post("/login")
 def sign_in(request: Request) -> Response:
     """Check a local account's password."""
+    if not backstage(request).settings.takes_passwords:
+        raise HTTPException(404)
     form: dict[str, str] = request.state.form
     name, password, go_to = form.get("name", "")[:64], form.get("password", "")[:1024], local(form.get("next"))
     address = request.client.host if request.client else "?"
@@ -47,15 +58,29 @@ def sign_in(request: Request) -> Response:
         log.warning("login failed", address=address)
         return _login_page(request, go_to, 403, mark("Name or password is wrong."))
     behind.throttle.succeeded(name, address)
-    return _signed_in(request, user, go_to, local_account=True)
+    return _signed_in(request, user, RedirectResponse(go_to, 303))
+
+
+@router.post("/stay")
+def stay(request: Request) -> Response:
+    """Keep the session from falling idle: to have asked is to have used it."""
+    return RedirectResponse(local(request.state.form.get("next")), 303)
 
 
 @router.post("/logout")
-def sign_out(request: Request) -> Response:
-    """End the session."""
+async def sign_out(request: Request) -> Response:
+    """End the session, also at the identity provider: whoever sits here next would be let in as this person."""
     keeper: Doorkeeper = request.app.state.keeper
+    session: Session = request.state.session
     keeper.sessions.end(request.cookies.get(keeper.session_cookie, ""))
-    answer = RedirectResponse("/login", 303)
+    oidc = backstage(request).oidc
+    answer: Response = RedirectResponse("/login", 303)
+    if oidc is not None and not session.local:
+        if (there := await oidc.end(session.id_token)) is not None:
+            # A page that goes on, and not a redirect: form-action 'self' holds for where a form is redirected to.
+            answer = render(request, "onward.html", go_to=there)
+        # Where the provider has no such way, or the person turns back on it.
+        _keep(answer, keeper, keeper.left_cookie, "1", samesite="lax", max_age=_YEAR_S)
     _forget(answer, keeper, keeper.session_cookie)
     # The next person at this browser gets no page out of its history.
     answer.headers["Clear-Site-Data"] = '"cache"'
@@ -63,36 +88,41 @@ def sign_out(request: Request) -> Response:
 
 
 @router.get("/login/oidc")
-def to_the_provider(request: Request, next: str = "/") -> Response:  # noqa: A002 - the name in the address
+async def to_the_provider(request: Request, next: str = "/") -> Response:  # noqa: A002 - the name in the address
     """Send the browser to the identity provider."""
     oidc = backstage(request).oidc
     if oidc is None:
         raise HTTPException(404)
+    keeper: Doorkeeper = request.app.state.keeper
     try:
-        url, state = oidc.begin(local(next))
+        url, state = await oidc.begin(local(next), anew=keeper.left_cookie in request.cookies)
     except NotSignedIn as error:
         return _no_sign_on(request, error)
     answer = RedirectResponse(url, 303)
-    keeper: Doorkeeper = request.app.state.keeper
     # Lax: the provider sends the browser back from another site.
     _keep(answer, keeper, keeper.state_cookie, state, samesite="lax", max_age=600)
     return answer
 
 
 @router.get("/login/oidc/callback")
-def from_the_provider(request: Request, state: str = "", code: str = "") -> Response:
+async def from_the_provider(request: Request, state: str = "", code: str = "") -> Response:
     """The identity provider has sent the browser back."""
     oidc = backstage(request).oidc
     if oidc is None:
         raise HTTPException(404)
     keeper: Doorkeeper = request.app.state.keeper
     try:
-        user, go_to = oidc.finish(state, request.cookies.get(keeper.state_cookie, ""), code)
+        user, go_to, id_token = await oidc.finish(state, request.cookies.get(keeper.state_cookie, ""), code)
     except NotSignedIn as error:
         return _no_sign_on(request, error)
+    if _is_local_name(request, user.name):
+        log.warning("sign-on refused: a local account has the same name, and events would not tell them apart")
+        return _login_page(request, "/", 403, _SAME_NAME)
     # Not a redirect: the browser would take it as coming from the provider, and keep the strict cookie back.
-    answer = _signed_in(request, user, go_to, local_account=False, page=render(request, "onward.html", go_to=go_to))
-    _forget(answer, keeper, keeper.state_cookie)
+    answer = _signed_in(request, user, render(request, "onward.html", go_to=go_to), id_token=id_token)
+    for cookie in (keeper.state_cookie, keeper.left_cookie):
+        if cookie in request.cookies:
+            _forget(answer, keeper, cookie)
     return answer
 
 
@@ -111,25 +141,41 @@ def prefer(request: Request) -> Response:
 def _login_page(request: Request, go_to: str, status: int = 200, message: str = "") -> HTMLResponse:
     keeper: Doorkeeper = request.app.state.keeper
     key = keeper.form_key(request) or secrets.token_urlsafe(32)
-    oidc = backstage(request).oidc is not None
-    csrf = keeper.tokens.of(key)
-    answer = render(request, "login.html", status, go_to=go_to, message=message, oidc=oidc, csrf=csrf)
+    behind = backstage(request)
+    answer = render(
+        request,
+        "login.html",
+        status,
+        go_to=go_to,
+        message=message,
+        oidc=behind.oidc is not None,
+        passwords=behind.settings.takes_passwords,
+        csrf=form_token(key),
+    )
     if not keeper.form_key(request):
         _keep(answer, keeper, keeper.form_cookie, key)
     return answer
 
 
-def _signed_in(
-    request: Request, user: User, go_to: str, *, local_account: bool, page: Response | None = None
-) -> Response:
+def _signed_in(request: Request, user: User, answer: Response, *, id_token: str = "") -> Response:
     """Begin a session under a new token, whatever cookie the browser had before."""
     keeper: Doorkeeper = request.app.state.keeper
     keeper.sessions.end(request.cookies.get(keeper.session_cookie, ""))
-    answer = page or RedirectResponse(go_to, 303)
-    _keep(answer, keeper, keeper.session_cookie, keeper.sessions.begin(user, local=local_account))
+    token = keeper.sessions.begin(user, local=not id_token, id_token=id_token)
+    _keep(answer, keeper, keeper.session_cookie, token)
     _forget(answer, keeper, keeper.form_cookie)
     log.info("signed in", by=user.name)
     return answer
+
+
+def _is_local_name(request: Request, name: str) -> bool:
+    """Whether somebody else may sign in here with a password under this name."""
+    behind = backstage(request)
+    try:
+        return behind.settings.takes_passwords and behind.accounts.is_taken(name)
+    except Refused as error:
+        log.error("accounts cannot be read", error=str(error))
+        raise HTTPException(503) from None
 
 
 def _no_sign_on(request: Request, error: NotSignedIn) -> Response:

@@ -1,7 +1,7 @@
 """How the parts are: health, lag, dead letters, and when each scanner sent its newest image."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
@@ -11,6 +11,8 @@ from gateways.console.backstage import backstage
 from gateways.console.rendering import render
 
 router = APIRouter()
+_OLD: Final = timedelta(minutes=2)
+"""What was said longer ago says nothing of now. A round takes a minute where nobody answers."""
 
 
 @router.get("/operators")
@@ -27,9 +29,10 @@ def state(request: Request, overview: Operator) -> HTMLResponse:
 
 def _shown(request: Request, overview: Overview) -> dict[str, Any]:
     behind = backstage(request)
-    silent_since = behind.now() - timedelta(minutes=behind.settings.silent_minutes)
+    now = behind.now()
+    silent_since = now - timedelta(minutes=behind.settings.silent_minutes)
     return {
-        "parts": behind.probes.newest,
+        "parts": [(part, now - part.at > _OLD) for part in behind.probes.newest],
         "senders": [(site, ae, at, at < silent_since) for site, ae, at in overview.senders()],
         "letters": overview.letters(),
         "listeners": behind.hub.listeners,

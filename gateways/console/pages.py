@@ -1,20 +1,22 @@
 """Worklist, study and alert: what radiologists and auditors see, and what radiologists do."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from markupsafe import Markup
 
-from gateways.console.access import Actor, Doorkeeper, Reader, Sights, SignedIn, SiteName, StudyKey
+from gateways.console.access import READERS, Actor, Doorkeeper, Reader, Sights, SignedIn, SiteName, StudyKey
 from gateways.console.acts import NotPossible
 from gateways.console.alert import Alert
 from gateways.console.backstage import backstage
+from gateways.console.cache import Cache
 from gateways.console.live import TooMany
-from gateways.console.rendering import render
+from gateways.console.rendering import condition, markup, render, words_for
 from gateways.console.study import Level
 from gateways.console.study_page import study_page
 from gateways.console.terms import mark
@@ -49,7 +51,8 @@ def worklist(
     request: Request, sights: Reader, site: str | None = None, show: Show = Show.TODO, page: PageNumber = 1
 ) -> HTMLResponse:
     """Studies, most urgent first."""
-    return render(request, "worklist.html", **_listed(sights, site, show, page))
+    rows, link = _rows(request, sights, site, show, page)
+    return render(request, "worklist.html", rows=Markup(rows.decode()), link=link)  # noqa: S704 - our own template
 
 
 @router.get("/worklist/rows")
@@ -57,14 +60,21 @@ def rows(
     request: Request, sights: Reader, site: str | None = None, show: Show = Show.TODO, page: PageNumber = 1
 ) -> HTMLResponse:
     """The same, without the page around it: what an open page asks for when something has changed."""
-    return render(request, "rows.html", **_listed(sights, site, show, page))
+    rows, _ = _rows(request, sights, site, show, page)
+    return HTMLResponse(rows + condition(request).encode())
 
 
 @router.get("/live")
 async def live(request: Request, sights: Reader) -> Response:
     """What changes, as server-sent events."""
     keeper: Doorkeeper = request.app.state.keeper
-    stream = backstage(request).hub.follow(sights.sites, lambda: keeper.session(request, use=False) is not None)
+
+    def may_go_on() -> bool:
+        """As long as the person sees the sites that they saw when it began."""
+        session = keeper.session(request, use=False)
+        return session is not None and session.user.sites(*READERS) == sights.sites
+
+    stream = backstage(request).hub.follow(sights.sites, may_go_on)
     try:
         first = await anext(stream)
     except TooMany:
@@ -146,20 +156,26 @@ def _back(alert: Alert) -> Response:
     return RedirectResponse(f"/alerts/{alert.alert_id}", 303)
 
 
-def _listed(sights: Sights, site: str | None, show: Show, page: int) -> dict[str, Any]:
-    listed = sights.worklist(site, show.through, (page - 1) * PAGE, PAGE)
+def _rows(
+    request: Request, sights: Sights, site: str | None, show: Show, page: int
+) -> tuple[bytes, Callable[..., str]]:
+    """A page of the list, made once for all who see the same, and its address with changes.
+
+    On an alert every open worklist asks at the same moment. The key is all that the markup depends on, and ``markup``
+    is given nothing of who asks. Time is in it by the second: what waits, waits longer.
+    """
+    behind, words, sites = backstage(request), words_for(request), tuple(sorted(sights.sites))
     asked = {"site": site, "show": show.value, "page": page}
 
     def link(**changes: object) -> str:
         return "/worklist?" + urlencode({name: value for name, value in (asked | changes).items() if value is not None})
 
-    return {
-        "listed": listed,
-        "Level": Level,
-        "site": site,
-        "sites": sorted(sights.sites),
-        "show": show.value,
-        "page": page,
-        "pages": max(1, -(-listed.total // PAGE)),
-        "link": link,
-    }
+    def make() -> bytes:
+        listed = sights.worklist(site, show.through, (page - 1) * PAGE, PAGE)
+        pages = max(1, -(-listed.total // PAGE))
+        shown = {"listed": listed, "Level": Level, "sites": sites, "pages": pages, "link": link}
+        return markup(words, "rows.html", **asked, **shown).encode()
+
+    key = (words.language, sites, *asked.values(), behind.hub.version, int(behind.now().timestamp()))
+    kept: Cache = request.app.state.rows
+    return kept.get(key, make, len), link

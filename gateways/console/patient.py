@@ -1,7 +1,8 @@
 """Whose study it is, read from a stored image at the moment it is shown; kept nowhere."""
 
 import io
-from typing import NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, NamedTuple
 
 import pydicom
 from pydantic import ValidationError
@@ -13,6 +14,8 @@ from schemas.base import ObjectRef
 from schemas.failures import PortFailure, Unreadable
 from schemas.manifest import Manifest
 
+_PATIENCE_S: Final = 1.0
+"""A page with an alert on it waits no longer for a store that hangs."""
 _SHOWN = ["SpecificCharacterSet", "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber"]
 
 
@@ -27,13 +30,22 @@ class Patient(NamedTuple):
 
 
 class Patients:
-    """Reads them from the object store."""
+    """Reads them from the object store, in threads of its own: those may hang with it."""
 
     def __init__(self, store: Objects) -> None:
         self._store = store
+        self._readers = ThreadPoolExecutor(4, "patients")
 
     def of(self, manifest: ObjectRef) -> Patient | None:
-        """The patient of a series; None where no image of it can be read."""
+        """The patient of a series; None where no image of it can be read, or not now."""
+        reading = self._readers.submit(self._read, manifest)
+        try:
+            return reading.result(_PATIENCE_S)
+        except TimeoutError:
+            reading.cancel()
+            return None
+
+    def _read(self, manifest: ObjectRef) -> Patient | None:
         try:
             first = Manifest.model_validate_json(self._store.read(manifest)).instances[0]
             return _patient(self._store.read(first.stored))

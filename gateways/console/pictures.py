@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 
 from gateways.console.cache import Cache
 from gateways.console.outlines import outline, read_label_map
-from gateways.console.series import Series, labels_on, mark_of, parsed, read_series, slice_of
+from gateways.console.series import Series, labels_on, mark_of, parsed, read_series
 from gateways.console.stack import Stack, Window
 from gateways.imaging.pixels import hounsfield, stored_values
 from gateways.imaging.volume import Objects
@@ -29,8 +29,6 @@ TILE_TYPE: Final = "application/octet-stream"
 TILE_ENCODING: Final = "gzip"
 """The Content-Encoding of a tile: the browser inflates it."""
 LIMIT_BYTES: Final = 256 * 2**20
-_FORMAT: Final = 1
-"""Counts the encodings of tiles, pictures and outlines: part of the ETag, so that no browser mixes two."""
 _PLACE_BYTES: Final = 4096
 """What is kept of an image whose pixels are not."""
 
@@ -61,13 +59,12 @@ class Pictures:
         if series.turn.transposed:
             rows, columns, spacing = columns, rows, (spacing[1], spacing[0])
         return Stack(
-            digest=manifest.digest,
-            slices=tuple(slice_of(one, marked.get(index)) for index, one in enumerate(series.images)),
+            labels=tuple(_present(marked.get(index)) for index in range(len(series.images))),
             rows=rows,
             columns=columns,
             pixel_spacing_mm=spacing,
             edges=series.turn.edges,
-            findings=tuple(mark_of(series, marked, finding) for finding in findings),
+            marks=tuple(mark_of(series, marked, finding) for finding in findings),
             cautions=series.cautions,
         )
 
@@ -163,6 +160,5 @@ def encoded(plane: NDArray[np.int16]) -> bytes:
     return deflate.compress(low.tobytes()) + deflate.compress(high.tobytes()) + deflate.flush()
 
 
-def etag(*objects: ObjectRef) -> str:
-    """The ETag of what is made of these objects (a manifest, and a label map for outlines): it never changes."""
-    return f'"{"-".join((str(_FORMAT), *(one.digest.removeprefix("sha256:") for one in objects)))}"'
+def _present(labels: NDArray[np.uint8] | None) -> tuple[int, ...]:
+    return () if labels is None else tuple(np.unique(labels[labels > 0]).tolist())

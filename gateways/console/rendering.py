@@ -8,16 +8,19 @@ from typing import Any, Final
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
 
 from gateways.console.access import OPERATORS, READERS, Doorkeeper
 from gateways.console.backstage import backstage
-from gateways.console.sessions import Session
+from gateways.console.sessions import Session, form_token
 from gateways.console.settings import Language
 from gateways.console.words import LANGUAGES, Words, catalogue, language_of
 
 THEMES: Final = ("system", "dark", "light")
 STATIC: Final = Path(__file__).parent / "static"
 _LOCAL: Final = re.compile(r"/(?![/\\])[^\\\s]*")
+_PARTS: Final = ("state.html", "parts.html")
+"""Pieces that open pages ask for anew; behind each comes how much the page can be relied on."""
 
 
 @lru_cache
@@ -44,6 +47,11 @@ def words_for(request: Request) -> Words:
     return Words(language, behind.zone, behind.now)
 
 
+def markup(words: Words, template: str, **values: Any) -> str:
+    """A piece that is the same for all who see the same: nothing of who asks for it is there to be shown."""
+    return _environment(words.language).get_template(template).render(words=words, **values)
+
+
 def render(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
     """A page or a part of one."""
     session: Session | None = getattr(request.state, "session", None)
@@ -51,6 +59,7 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
     words = words_for(request)
     theme = request.cookies.get("sinsok-theme")
     user = session.user if session else None
+    standing = condition(request) if session else ""
     given = {
         "words": words,
         "language": words.language,
@@ -60,12 +69,21 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
         "user": user,
         "reads": bool(user and user.sites(*READERS)),
         "operates": bool(user and user.sites(*OPERATORS)),
-        "csrf": keeper.tokens.of(keeper.form_key(request)),
+        "csrf": form_token(keeper.form_key(request)),
         "here": _here(request),
-        "condition": backstage(request).condition() if user else None,
+        "condition": Markup(standing),  # noqa: S704 - our own template
     }
     page = _environment(words.language).get_template(template).render(given | values)
-    return HTMLResponse(page, status)
+    return HTMLResponse(page + standing if template in _PARTS else page, status)
+
+
+def condition(request: Request) -> str:
+    """How much the page can be relied on, and how long its session lasts: behind every part, for console.js."""
+    session: Session = request.state.session
+    keeper: Doorkeeper = request.app.state.keeper
+    left, at_last = keeper.sessions.left(session), keeper.sessions.at_last(session)
+    standing = backstage(request).condition()
+    return markup(words_for(request), "condition.html", condition=standing, left=left, at_last=at_last)
 
 
 def _here(request: Request) -> str:

@@ -4,6 +4,7 @@ Known from the heads of the images alone: pixels are decoded when somebody looks
 """
 
 import io
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from pydantic import ValidationError
 from pydicom.dataset import Dataset
 
 from gateways.console.outlines import LabelMap
-from gateways.console.stack import Mark, Slice
+from gateways.console.stack import Mark
 from gateways.imaging.orientation import Turn, turn
 from gateways.imaging.stack import Grid
 from gateways.imaging.volume import DECODERS, MAX_VOXELS, Image, Objects, arrange, images
@@ -108,34 +109,37 @@ def labels_on(series: Series, label_map: LabelMap) -> dict[int, NDArray[np.uint8
     return marked
 
 
-def slice_of(stored: Stored, labels: NDArray[np.uint8] | None) -> Slice:
-    """What is said of an image, given the labels on it."""
-    image = stored.image
-    assert image.frame.position is not None, "images of a stack say where they lie"
-    x, y, z = image.frame.position.tolist()
-    present = () if labels is None else tuple(np.unique(labels[labels > 0]).tolist())
-    return Slice(image.name.sop_uid, image.name.frame, (x, y, z), present)
-
-
 def mark_of(series: Series, marked: dict[int, NDArray[np.uint8]], finding: Finding) -> Mark:
     """Where a finding is to be seen, given all labels."""
     names = [(one.image.name.sop_uid, one.image.name.frame) for one in series.images]
-    key = (finding.key_instance_uid, finding.key_frame)
-    if key not in names:
-        return Mark(None, ())
+    name = (finding.key_instance_uid, finding.key_frame)
+    if name not in names:
+        return Mark(None, None)
+    key = names.index(name)
+    low, high = _box(series, finding)
+    # No label map says which label a finding has: of those in its box, on its key slice too, it is the one with as
+    # much of it as the finding is large. Pieces of other findings may reach into the box.
+    voxel_ml = abs(float(np.linalg.det(series.grid.affine[:3, :3]))) / 1000
+    volumes_ml: Counter[int] = Counter()
+    on_key: set[int] = set()
+    for index, labels in marked.items():
+        inside = labels[low[1] : high[1], low[2] : high[2]]
+        planes = sum(low[0] <= z < high[0] for z in series.images[index].planes)
+        for label, voxels in zip(*np.unique(inside[inside > 0], return_counts=True), strict=True):
+            volumes_ml[int(label)] += planes * int(voxels) * voxel_ml
+            if index == key:
+                on_key.add(int(label))
+    return Mark(key, min(sorted(on_key), key=lambda label: abs(volumes_ml[label] - finding.volume_ml), default=None))
+
+
+def _box(series: Series, finding: Finding) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The first voxel (z, y, x) in the box of a finding, and the one behind the last. A box holds whole voxels."""
     affine = series.grid.affine
     corners = np.array([[side[axis] for side in finding.box_mm] for axis in range(3)])
     points = np.stack(np.meshgrid(*corners), axis=-1).reshape(-1, 3) - affine[:3, 3]
     voxels = np.linalg.solve(affine[:3, :3], points.T)[::-1]
-    low = np.maximum(np.floor(voxels.min(axis=1)), 0).astype(int)
-    high = np.ceil(voxels.max(axis=1)).astype(int) + 1
-    reached = [
-        index
-        for index, labels in marked.items()
-        if any(low[0] <= z < high[0] for z in series.images[index].planes)
-        and labels[low[1] : high[1], low[2] : high[2]].any()
-    ]
-    return Mark(names.index(key), tuple(reached))
+    low = np.maximum(np.ceil(voxels.min(axis=1)), 0).astype(np.intp)
+    return low, np.maximum(np.floor(voxels.max(axis=1)) + 1, 0).astype(np.intp)
 
 
 def _described(instance: Instance, store: Objects) -> list[Image]:

@@ -12,6 +12,20 @@ Language = Literal["en", "ko"]
 HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$")]
 
 
+def is_loopback(host: str | None) -> bool:
+    """Whether a host is this machine."""
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def is_private(url: str) -> bool:
+    """Whether nobody on the way can read or change what is said to an address: by TLS, or inside this machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname))
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,6 +47,13 @@ class OidcSettings(_Section):
     name_claim: str = Field(default="preferred_username", description="Whose value names the person in events")
     groups_claim: str = "groups"
     groups: dict[str, Grant] = Field(description="What members of a group of the provider may do where")
+
+    @field_validator("issuer")
+    @classmethod
+    def _issuer_is_private(cls, url: str) -> str:
+        if not is_private(url):
+            raise ValueError("the issuer is http: who signs on is asked through TLS only")
+        return url
 
 
 class ConsoleSettings(_Section):
@@ -63,6 +84,9 @@ class ConsoleSettings(_Section):
         description="Where the parts' health is; {part} stands for the name. As health.host where not said",
     )
     oidc: OidcSettings | None = None
+    local_accounts: bool = Field(
+        default=False, description="Beside console.oidc, passwords of `sinsok accounts` are taken as well"
+    )
 
     @field_validator("base_url")
     @classmethod
@@ -79,11 +103,13 @@ class ConsoleSettings(_Section):
 
     @property
     def on_loopback(self) -> bool:
-        """Whether only this machine reaches it."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        """Whether only this machine reaches it; a proxy on this machine may let in others."""
+        return is_loopback(self.host)
+
+    @property
+    def takes_passwords(self) -> bool:
+        """Whether people sign in with local accounts."""
+        return self.oidc is None or self.local_accounts
 
     @property
     def url(self) -> str:

@@ -1,13 +1,12 @@
 """What a page needs to know of a series before any pixel of it, and the windows it is seen through."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gateways.imaging.orientation import Edges
-from schemas.base import NOTICE
 
 
 @dataclass(frozen=True)
@@ -37,75 +36,59 @@ WINDOWS: Final = {
 """The presets, in the order of the keys 1 to 4."""
 
 
-@dataclass(frozen=True)
-class Slice:
-    """A slice as it is shown."""
-
-    sop_uid: str
-    frame: int | None
-    """Frame number from 1 in a multi-frame instance, else None."""
-    position_mm: tuple[float, float, float]
-    """Centre of the first stored voxel in patient coordinates (LPS)."""
-    labels: tuple[int, ...]
-    """What the label map marks on it."""
-
-
-@dataclass(frozen=True)
-class Mark:
-    """Where a finding is to be seen, by index of slices."""
+class Mark(NamedTuple):
+    """Where a finding is to be seen."""
 
     key: int | None
-    """The slice with most of it; None where it is not in this series."""
-    slices: tuple[int, ...]
-    """Those in whose part of the finding's box the label map marks anything."""
+    """The slice with most of it, by its index; None where it is not in this series."""
+    label: int | None
+    """How the label map marks it; None where it does not."""
 
 
 @dataclass(frozen=True)
 class Stack:
     """What a page needs to know of a series before any pixel of it."""
 
-    digest: str
-    """Of the manifest."""
-    slices: tuple[Slice, ...]
-    """From the head to the feet (coronal: front to back, sagittal: right to left), one a position."""
+    labels: tuple[tuple[int, ...], ...]
+    """What the label map marks, slice by slice: from the head to the feet (coronal: front to back, sagittal: right to
+    left), one a position."""
     rows: int
     columns: int
     """Of a slice as it is shown, turned."""
     pixel_spacing_mm: tuple[float, float]
     """Between rows, between columns, as it is shown."""
     edges: Edges
-    findings: tuple[Mark, ...]
+    marks: tuple[Mark, ...]
     """One for each finding, in their order."""
     cautions: tuple[str, ...]
+
+    @property
+    def count(self) -> int:
+        """How many slices there are."""
+        return len(self.labels)
 
     @property
     def aspect(self) -> float:
         """Height of a pixel, in widths."""
         return self.pixel_spacing_mm[0] / self.pixel_spacing_mm[1]
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height of a picture in its true proportions, for the attributes of an ``img``."""
-        return self.columns, round(self.rows * self.aspect)
-
-    @property
-    def opening(self) -> int:
-        """The slice to open with: the first finding's key slice, else the middle one."""
-        keys = [mark.key for mark in self.findings if mark.key is not None]
-        return keys[0] if keys else len(self.slices) // 2
+    def opening(self, finding: int | None = None) -> int:
+        """The slice to open with: the key slice of this finding, else of the first that has one, else the middle."""
+        asked = self.marks[finding : finding + 1] if finding is not None else ()
+        keys = [mark.key for mark in (*asked, *self.marks) if mark.key is not None]
+        return keys[0] if keys else self.count // 2
 
     def for_page(self) -> dict[str, Any]:
-        """What static/viewer.js reads from ``data-stack``."""
+        """What static/viewer.js reads."""
         edges = self.edges
         return {
-            "slices": len(self.slices),
+            "slices": self.count,
             "rows": self.rows,
             "columns": self.columns,
             "aspect": self.aspect,
             "edges": {"left": edges.left, "right": edges.right, "top": edges.top, "bottom": edges.bottom},
-            "opening": self.opening,
-            "keys": list(dict.fromkeys(mark.key for mark in self.findings if mark.key is not None)),
-            "marked": [index for index, one in enumerate(self.slices) if one.labels],
+            "opening": self.opening(),
+            "keys": [mark.key for mark in self.marks],
+            "marked": [index for index, labels in enumerate(self.labels) if labels],
             "windows": [{"name": one.name, "width": one.width, "level": one.level} for one in WINDOWS.values()],
-            "notice": NOTICE,
         }

@@ -28,10 +28,12 @@ def study_page(
 ) -> HTMLResponse:
     """The page of a study, or what of it changes. ``asked`` is the alert that was asked for, where one was."""
     behind = backstage(request)
-    behind.acts.viewed(study, sights.user.name, sights.role_for(study), Sight.PAGE)
+    whole = template == "study.html"
+    look = behind.acts.viewed if whole else behind.acts.still_viewed
+    look(study, sights.user.name, sights.role_for(study), Sight.PAGE)
     alert = asked or study.alert
     now = behind.now()
-    whole = template == "study.html"
+    address = f"/alerts/{asked.alert_id}" if asked else f"/studies/{study.site}/{study.key}"
     return render(
         request,
         template,
@@ -41,17 +43,17 @@ def study_page(
         asked=asked,
         level=study.level(now, behind.clocks),
         Level=Level,
-        not_yet=study.not_yet,
+        address=address,
         unread=study.unread(now, behind.clocks),
         may_act=sights.may_act(study),
         message=message,
         refusals=_refusals(alert, sights.user.name),
         timeline=_timeline(study),
-        **(_once(request, study) if whole else {}),
+        **(_once(request, study, address) if whole else {}),
     )
 
 
-def _once(request: Request, study: Study) -> dict[str, Any]:
+def _once(request: Request, study: Study, address: str) -> dict[str, Any]:
     """What does not change while the page is open."""
     behind = backstage(request)
     site = behind.sites[study.site]
@@ -61,7 +63,7 @@ def _once(request: Request, study: Study) -> dict[str, Any]:
         "pacs_link": link,
         "show_patient": site.show_patient,
         "patient": behind.patients.of(pictures[0].manifest) if site.show_patient and pictures else None,
-        "viewer": viewer_of(request, study),
+        "viewer": viewer_of(request, study, address),
     }
 
 

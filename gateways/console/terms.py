@@ -26,6 +26,7 @@ TERMS: Final = (
     mark("undelivered"),
     mark("unanswered"),
     mark("deferred"),
+    mark("repeated"),
     mark("paged"),
     mark("not delivered"),
     mark("delivered"),

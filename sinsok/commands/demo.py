@@ -154,9 +154,9 @@ def _conclude(configuration: Settings, folder: Path, journey: demo.Journey) -> b
 
 
 def _invite(configuration: Settings) -> None:
-    """The first time, an account for the console, where nobody but this machine reaches it."""
-    accounts = accounts_of(configuration)
-    if accounts.all() or configuration.console.oidc or not configuration.console.on_loopback:
+    """The first time, an account for the console, where nobody but this machine reaches it: no proxy lets in others."""
+    accounts, console = accounts_of(configuration), configuration.console
+    if accounts.all() or console.oidc or console.base_url or not console.on_loopback:
         return
     password = secrets.token_urlsafe(12)
     accounts.add("demo", password, Grant(roles=(Role.RADIOLOGIST, Role.OPERATOR), sites=("*",)))

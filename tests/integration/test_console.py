@@ -8,6 +8,7 @@ from uuid import UUID
 
 import httpx
 import pytest
+from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from gateways import kafka
@@ -172,7 +173,7 @@ def enter(house: House, chromium: Browser) -> Iterator[Enter]:
         page.locator("input[name=name]").fill(name)
         page.locator("input[name=password]").fill(PASSWORD)
         page.keyboard.press("Enter")
-        page.wait_for_url(f"**{path}")
+        page.wait_for_url(f"{house.url}{path}")
         return page
 
     expect.set_options(timeout=30_000)
@@ -218,10 +219,11 @@ def test_an_alert_arrives_is_opened_and_acknowledged_with_the_keyboard_and_a_col
 
 def test_on_a_phone_in_korean_an_alert_is_no_finding(house: House, enter: Enter) -> None:
     raised = house.bleed("phone")
-    phone = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True, "locale": "ko-KR"}
-    page = enter("dr.kim", f"/alerts/{raised.alert_id}", **phone)
+    page = enter("dr.kim", f"/alerts/{raised.alert_id}", **PHONE, locale="ko-KR")
     expect(page.get_by_text("의사의 판독 없이").first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing has to be pushed sideways"
+    tops = page.evaluate("[...document.querySelector('.study').children].map((one) => one.getBoundingClientRect().top)")
+    assert tops == sorted(tops), "the keyboard goes on as the eye does"
     page.locator("input[name=reason]").fill("석회화 <script>alert(1)</script>")
     page.get_by_role("button", name="소견 아님").tap()
     expect(page.locator(".alert .state")).to_have_text("소견 아님")
@@ -238,8 +240,6 @@ def test_what_was_withdrawn_meanwhile_cannot_be_acknowledged(house: House, enter
     page.evaluate("document.querySelector('#state').removeAttribute('data-live')")
     page.route("**/state*", lambda route: route.abort())
     house.publish(AlertWithdrawn(**_about(raised), reason="revision 2 took the finding back"))
-    with httpx.Client(base_url=house.url) as probe:
-        assert probe.get("/readyz").status_code == 200
     time.sleep(1)
     button.click()
     expect(page.get_by_role("alert").first).to_contain_text("was withdrawn")
@@ -262,6 +262,208 @@ def test_an_acknowledgement_survives_the_broker_and_the_console(house: House, en
     wait_until(lambda: _has(house, raised, AlertAcknowledged), seconds=60)
     acknowledged = [event for event in house.said(raised.alert_id) if isinstance(event, AlertAcknowledged)]
     assert {event.event_id for event in acknowledged} == {acknowledged[0].event_id}
+
+
+def test_eight_tabs_hear_of_an_alert_and_the_next_one_listens_when_the_first_is_closed(
+    house: House, enter: Enter
+) -> None:
+    first = enter("dr.kim")
+    tabs = [first]
+    for _ in range(7):
+        tab = first.context.new_page()
+        tab.goto("/worklist")  # the eighth would wait for ever for one of six connections
+        tabs.append(tab)
+    raised = house.bleed("eight tabs")
+    for tab in tabs:
+        _assert_hears_of(tab, raised)
+    while len(tabs) > 1:
+        tabs.pop().close()  # the last one opened is the one that listens
+        if len(tabs) in (7, 1):
+            raised = house.bleed(f"{len(tabs)} tabs are left")
+            for tab in tabs:
+                _assert_hears_of(tab, raised)
+
+
+def test_a_tab_listens_for_itself_where_tabs_cannot_share(house: House, enter: Enter) -> None:
+    page = enter("dr.kim")
+    page.add_init_script("delete Navigator.prototype.locks")
+    page.reload()
+    assert page.evaluate("navigator.locks === undefined")
+    _assert_hears_of(page, house.bleed("alone"))
+
+
+def test_what_is_typed_stays_while_the_page_is_refreshed_around_it(house: House, enter: Enter) -> None:
+    raised = house.bleed("typed")
+    page = enter("dr.kim", f"/alerts/{raised.alert_id}")
+    field = page.locator("#reason")
+    field.fill("석회화")
+    field.blur()
+    _say_something(house, raised)
+    expect(page.locator(".timeline")).to_contain_text("dr.lee")
+    expect(field).to_have_value("석회화")
+    # Also under the cursor, once nobody has typed for a while.
+    field.focus()
+    page.keyboard.press("ArrowLeft")
+    _say_something(house, raised, "dr.park")
+    expect(page.locator(".timeline")).to_contain_text("dr.park")
+    expect(field).to_be_focused()
+    assert page.evaluate("document.activeElement.selectionStart") == 2
+    page.keyboard.press("Enter")
+    expect(page.locator(".alert .reason")).to_contain_text("석회화")
+
+
+def test_what_could_not_be_sent_after_the_end_of_a_session_is_there_after_the_login(house: House, enter: Enter) -> None:
+    raised = house.bleed("ended")
+    page = enter("dr.kim", f"/alerts/{raised.alert_id}")
+    page.locator("#reason").fill("calcification")
+    page.context.clear_cookies(name="sinsok")
+    page.get_by_role("button", name="Not a finding").click()
+    expect(page.get_by_role("alert").first).to_contain_text("NOT done")
+    page.locator("input[name=name]").fill("dr.kim")
+    page.locator("input[name=password]").fill(PASSWORD)
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{house.url}/alerts/{raised.alert_id}")
+    expect(page.locator("#reason")).to_have_value("calcification")
+    assert not any(isinstance(event, AlertDismissed) for event in house.said(raised.alert_id))
+
+
+def test_a_page_warns_before_its_session_ends_and_says_when_it_has(house: House, enter: Enter) -> None:
+    page = enter("dr.kim")
+    page.clock.install()
+    page.reload()
+    bar, stay = page.locator("#leaving"), page.get_by_role("button", name="Stay signed in")
+    expect(bar).to_be_hidden()
+    # As if the console had said it an hour ago, less four minutes.
+    page.route("**/worklist/rows*", lambda route: route.abort())
+    page.clock.fast_forward("56:30")
+    expect(bar).to_contain_text("signed out in 4 min")
+    expect(page).to_have_title(re.compile("^⏳ "))
+    page.unroute("**/worklist/rows*")
+    with page.expect_request("**/stay") as asked:
+        stay.click()
+    assert asked.value.response() is not None
+    page.clock.run_for(2_000)
+    expect(bar).to_be_hidden()
+    expect(page).not_to_have_title(re.compile("^⏳ "))
+    page.context.clear_cookies(name="sinsok")
+    page.clock.fast_forward("01:00")
+    page.wait_for_url("**/login?*")
+    expect(page.get_by_role("alert").first).to_contain_text("Your session has ended")
+
+
+def test_single_keys_can_be_switched_off_and_mean_nothing_while_hangul_is_composed(house: House, enter: Enter) -> None:
+    raised = house.bleed("keys")
+    page = enter("dr.kim", f"/alerts/{raised.alert_id}")
+    switch = page.get_by_role("button", name="Single keys act")
+    expect(switch).to_have_attribute("aria-pressed", "true")
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
+    page.evaluate("""() => document.body.dispatchEvent(
+        new KeyboardEvent("keydown", {key: "a", code: "KeyA", isComposing: true, bubbles: true, cancelable: true}))""")
+    switch.click()
+    page.reload()
+    expect(switch).to_have_attribute("aria-pressed", "false")
+    expect(page.locator("kbd").first).to_be_hidden()
+    for key in "aenu":
+        page.keyboard.press(key)
+    page.wait_for_timeout(300)
+    assert sent == []
+    assert page.url.endswith(str(raised.alert_id))
+    switch.click()
+    page.keyboard.press("a")
+    expect(page.locator(".alert .state")).to_have_text("acknowledged")
+
+
+def test_open_pages_say_when_they_are_old(house: House, enter: Enter) -> None:
+    operator, reader = enter("ops", "/operators"), enter("dr.kim")
+    note = ".cut-off-note"
+    for page in (operator, reader):
+        expect(page.locator(note)).to_be_hidden()
+    house.broker.pause()
+    try:
+        # Nobody touches the page; the console finds out, and every part that is asked for says so.
+        expect(reader.locator("#condition")).to_contain_text("No connection to Kafka", timeout=90_000)
+    finally:
+        house.broker.resume()
+    expect(reader.locator("#condition")).not_to_contain_text("No connection to Kafka", timeout=90_000)
+    # An answer that is none: for operators there is no stream that would tell.
+    for page in (operator, reader):
+        page.route(re.compile("/(state|rows)"), lambda route: route.fulfill(status=502, body="bad gateway"))
+    for page in (operator, reader):
+        expect(page.locator(note)).to_be_visible(timeout=60_000)
+        page.unroute_all()
+        expect(page.locator(note)).to_be_hidden()
+    house.console.kill()
+    expect(reader.locator(note)).to_be_visible()
+    raised = house.bleed("while nobody listened")
+    house.console.start()
+    # Neither signed out by the crash, nor without what happened meanwhile.
+    _assert_hears_of(reader, raised)
+    expect(reader.locator(note)).to_be_hidden()
+
+
+def test_a_stream_that_was_refused_loads_what_was_missed(house: House, enter: Enter) -> None:
+    page = enter("dr.lee")
+    page.route("**/live", lambda route: route.fulfill(status=503, body=""))
+    page.add_init_script("window.setInterval = () => 0")  # the half minutes
+    page.reload()
+    expect(page.locator(".cut-off-note")).to_be_visible()
+    raised = house.bleed("refused")
+    page.wait_for_timeout(1000)
+    page.unroute_all()
+    _assert_hears_of(page, raised)
+
+
+def test_a_row_on_a_phone_names_its_hospital(house: House, enter: Enter) -> None:
+    raised = house.bleed("hospital")
+    page = enter("dr.kim", **PHONE)
+    expect(page.locator(f"tr:has(a[href='/alerts/{raised.alert_id}']) .c-site")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+
+
+@pytest.mark.parametrize("colours", ["dark", "light"])
+@pytest.mark.parametrize(
+    "device", [{"viewport": {"width": 1600, "height": 1000}}, PHONE | {"locale": "ko-KR"}], ids=["desktop", "phone, ko"]
+)
+def test_nothing_keeps_people_out_who_see_hear_or_move_otherwise(
+    house: House, enter: Enter, chromium: Browser, colours: str, device: dict[str, object]
+) -> None:
+    raised = house.bleed(f"axe {colours} {sorted(device)}")
+    told = {"color_scheme": colours, **device}
+    stranger = chromium.new_context(base_url=house.url, **told).new_page()  # type: ignore[arg-type]
+    stranger.goto("/login?why=ended")
+    found = _violations(stranger)
+    stranger.context.close()
+    for name, path in (("dr.kim", "/worklist"), ("dr.lee", f"/alerts/{raised.alert_id}"), ("ops", "/operators")):
+        page = enter(name, path, **told)
+        expect(
+            page.locator(f"tr:has(a[href='/alerts/{raised.alert_id}'])" if name == "dr.kim" else "main")
+        ).to_be_visible()
+        found += _violations(page)
+    assert found == []
+
+
+def _violations(page: Page) -> list[str]:
+    """What axe-core calls serious or critical."""
+    page.evaluate(AXE_SCRIPT)  # not as a script of the page: its policy takes none
+    said = page.evaluate("axe.run({resultTypes: ['violations']})")
+    return [
+        f"{page.url}: {one['id']} ({one['impact']}): {one['help']}: {node['html']}: {node['failureSummary']}"
+        for one in said["violations"]
+        if one["impact"] in ("serious", "critical")
+        for node in one["nodes"]
+    ]
+
+
+def _assert_hears_of(page: Page, raised: AlertRaised) -> None:
+    expect(page.locator(f"tr:has(a[href='/alerts/{raised.alert_id}'])")).to_be_visible(timeout=15_000)
+
+
+def _say_something(house: House, raised: AlertRaised, by: str = "dr.lee") -> None:
+    house.publish(AlertSeen(**_about(raised), by=by))
 
 
 def test_operators_see_the_parts_and_the_scanners(house: House, enter: Enter) -> None:

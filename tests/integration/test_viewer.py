@@ -96,7 +96,7 @@ def without_errors(context: BrowserContext) -> Iterator[None]:
 def opened(context: BrowserContext, series: Served) -> Page:
     page = context.new_page()
     page.goto(series.site.url)
-    shows(page, series.stack.opening)
+    shows(page, series.stack.opening())
     return page
 
 
@@ -128,7 +128,7 @@ def outlines(page: Page) -> list[str]:
 def test_every_voxel_is_seen_in_each_window(series, page, key, window):
     page.keyboard.press(str(key))
     windowed(page, window.width, window.level)
-    np.testing.assert_array_equal(pixels(page), window.grey(series.hounsfield[series.stack.opening]))
+    np.testing.assert_array_equal(pixels(page), window.grey(series.hounsfield[series.stack.opening()]))
     pressed = page.locator(".tools [aria-pressed=true]").all_text_contents()
     assert pressed[0].lower() == window.name
 
@@ -149,16 +149,16 @@ def test_windows_and_scrolling_ask_the_server_for_each_slice_once(series, browse
     page.wait_for_load_state("networkidle")
     for key in ("Home", "2", "End", "3", "k", "4", "o", "o"):
         page.keyboard.press(key)
-    shows(page, series.stack.opening)
-    assert {path: times for path, times in series.site.asked.items() if path.startswith("/tiles/")} == {
-        f"/tiles/{index}": 1 for index in range(SLICES)
+    shows(page, series.stack.opening())
+    assert {path: times for path, times in series.site.asked.items() if path.startswith("/series/tiles/")} == {
+        f"/series/tiles/{index}": 1 for index in range(SLICES)
     }
-    assert series.site.asked["/outlines"] == 1
+    assert series.site.asked["/series/marked/outlines.json"] == 1
     context.close()
 
 
 def test_keys_and_wheel_scroll(series, page):
-    opening = series.stack.opening
+    opening = series.stack.opening()
     page.keyboard.press("ArrowUp")
     shows(page, opening - 1)
     page.keyboard.press("PageDown")
@@ -174,7 +174,7 @@ def test_keys_and_wheel_scroll(series, page):
 
 
 def test_k_goes_from_key_slice_to_key_slice(series, page):
-    keys = [mark.key for mark in series.stack.findings]
+    keys = [mark.key for mark in series.stack.marks]
     assert len(keys) == 2
     page.keyboard.press("Home")
     for expected in (*keys, keys[0]):
@@ -195,7 +195,7 @@ def test_o_takes_the_outlines_away_and_brings_them_back(series, page):
         [path, ct.COLUMNS, ct.ROWS],
     )
     np.testing.assert_array_equal(
-        np.array(filled).reshape(ct.ROWS, ct.COLUMNS), series.labels[series.stack.opening] == 1
+        np.array(filled).reshape(ct.ROWS, ct.COLUMNS), series.labels[series.stack.opening()] == 1
     )
     page.keyboard.press("o")
     expect(page.locator(".slice path")).to_have_count(0)
@@ -212,7 +212,7 @@ def test_the_right_mouse_button_changes_the_window_and_the_left_one_scrolls(seri
     page.mouse.move(x + 20, y - 10)
     page.mouse.up(button="right")
     windowed(page, 90, 35)
-    shows(page, series.stack.opening)
+    shows(page, series.stack.opening())
     page.keyboard.press("Home")
     page.mouse.down()
     page.mouse.move(x, y + 40)
@@ -261,7 +261,7 @@ def test_a_finger_scrolls_and_buttons_do_what_keys_do(series, phone):
 
 def test_a_slice_that_cannot_be_loaded_is_said_and_shown_as_nothing(series, browser):
     context = browser.new_context()
-    series.site.failing = {"/tiles/0"}
+    series.site.failing = {"/series/tiles/0"}
     try:
         page = opened(context, series)
         page.keyboard.press("Home")
@@ -279,7 +279,7 @@ def test_a_slice_that_cannot_be_loaded_is_said_and_shown_as_nothing(series, brow
 
 def test_outlines_that_cannot_be_loaded_are_said(series, browser):
     context = browser.new_context()
-    series.site.failing = {"/outlines"}
+    series.site.failing = {"/series/marked/outlines.json"}
     try:
         page = opened(context, series)
         expect(page.get_by_role("button", name="The outlines could not be loaded")).to_be_disabled()
@@ -288,10 +288,92 @@ def test_outlines_that_cannot_be_loaded_are_said(series, browser):
     context.close()
 
 
+def test_what_has_changed_is_said_and_nothing_of_it_shown_under_the_old_numbers(series, browser):
+    context = browser.new_context()
+    page = opened(context, series)
+    page.wait_for_load_state("networkidle")
+    expect(page.locator(".changed")).to_be_hidden()
+    series.site.changed = {f"/series/tiles/{index}" for index in range(SLICES)}
+    try:
+        # The page's other part was asked for anew.
+        page.evaluate("document.querySelector('#state').innerHTML = '<p data-content=\"as it was\" hidden></p>'")
+        expect(page.locator(".changed")).to_be_hidden()
+        page.evaluate("document.querySelector('#state').innerHTML = '<p data-content=\"as it is\" hidden></p>'")
+        expect(page.locator(".changed")).to_be_visible()
+        page.goto(series.site.url)
+        expect(page.locator(".changed")).to_be_visible()  # a tile said so
+        page.keyboard.press("Home")
+        expect(page.locator(".told")).to_have_text("This slice could not be loaded")
+        expect(page.locator("canvas")).to_be_hidden()
+    finally:
+        series.site.changed = set()
+    page.get_by_role("link", name="Load anew").click()
+    shows(page, series.stack.opening())
+    expect(page.locator(".changed")).to_be_hidden()
+    context.close()
+
+
+def test_a_stack_that_has_changed_or_is_none_is_said(series, browser):
+    context = browser.new_context()
+    page = context.new_page()
+    series.site.changed = {"/series/marked/stack.json"}
+    try:
+        page.goto(series.site.url)
+        expect(page.locator(".changed")).to_be_visible()
+    finally:
+        series.site.changed = set()
+    series.site.failing = {"/series/marked/stack.json"}
+    try:
+        page.goto(series.site.url)
+        expect(page.locator("figure")).to_contain_text("no pictures to show of this series")
+        expect(page.locator(".changed")).to_be_hidden()
+    finally:
+        series.site.failing = set()
+    context.close()
+
+
+def test_a_finding_leads_to_its_key_slice(series, page):
+    keys = [mark.key for mark in series.stack.marks]
+    link = page.get_by_role("link", name="The other finding")
+    link.focus()
+    page.keyboard.press("Enter")
+    shows(page, keys[1])
+    assert page.url == series.site.url, "nothing is loaded for that"
+    page.goto(f"{series.site.url}?finding=1")
+    shows(page, keys[1])
+
+
+def test_colours_have_a_legend_and_cautions_stand_beside_the_slices(page):
+    expect(page.locator(".legend li")).to_have_text(["Bleed"])
+    colour = "one => getComputedStyle(one, '::before').borderTopColor"
+    drawn = "one => getComputedStyle(one).stroke"
+    assert page.locator(".legend li").evaluate(colour) == page.locator(".slice path").first.evaluate(drawn)
+    expect(page.locator(".cautions li")).to_have_text(["1 of 13 slices are missing"])
+
+
+def test_pictures_that_are_under_way_are_given_up_for_what_a_person_says(series, browser):
+    context = browser.new_context()
+    page = opened(context, series)
+    page.route("**/series/tiles/*", lambda route: None)  # never answered
+    page.reload()
+    expect(page.locator(".stage")).to_be_visible()
+    with page.expect_event("requestfailed", lambda request: "/tiles/" in request.url):
+        page.evaluate(
+            """() => {
+              const form = document.createElement('form');
+              form.action = '/nowhere';
+              document.body.append(form);
+              addEventListener('submit', (event) => event.preventDefault());
+              form.requestSubmit();
+            }"""
+        )
+    context.close()
+
+
 def test_without_script_the_key_slice_is_there(series, browser):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
-    with page.expect_response(re.compile("/pictures/")) as answer:
+    with page.expect_response(re.compile("/picture$")) as answer:
         page.goto(series.site.url)
     assert answer.value.ok
     expect(page.locator("figure img")).to_be_visible()

@@ -1,12 +1,16 @@
 // A stack of slices on a canvas: scrolled, windowed and outlined without asking the server again.
 //
-//   <figure class="viewer" data-stack='{...}' data-tile="/.../{index}" data-outlines="/..." data-words='{...}'>
-//     <img src="the opening slice in the first window" width="512" height="512" alt="">
-//   </figure>
+//   <section data-content="what the study's pictures were when the page was made">
+//     <p class="changed" hidden>They are others now: <a href="">load anew</a></p>
+//     <figure class="viewer" data-series="/.../series/..." data-marks="none" data-finding="2" data-words='{...}'>
+//       <img src="the opening slice in the first window" alt="">
+//     </figure>
+//   </section>
 //
-// data-stack is Stack.for_page(), data-tile stands for Pictures.tile and data-outlines (optional) for Pictures.outlines
-// as JSON. The picture is what is seen until the first tile is there, and without this script. data-words (optional)
-// translates WORDS.
+// Below data-series lie MARKS/stack.json (Stack.for_page() and what imagery.py adds), MARKS/outlines.json unless the
+// marks are "none", and tiles/INDEX. data-finding (optional) is the one to open with, data-words (optional) translates
+// WORDS. The picture is what is seen until the first tile is there, and without this script. Addresses name contents:
+// 409 says that the study has others now.
 
 const WORDS = {
   viewer: "Slices. Scroll with the wheel, the arrow keys or a finger.",
@@ -21,11 +25,29 @@ const WORDS = {
   loading: "Loading …",
   failed: "This slice could not be loaded",
   noOutlines: "The outlines could not be loaded",
+  noStack: "There are no pictures to show of this series. They are in the PACS.",
+  away: "The pictures cannot be loaded at the moment.",
 };
 const TILES_BYTES = 128 * 2 ** 20; // what a phone's browser can spare
 const AT_ONCE = 4;
 const TRIES = 3;
 const SVG = "http://www.w3.org/2000/svg";
+const leaving = new AbortController(); // what a person wants to say waits for no picture: a browser has six connections
+
+class Changed extends Error {}
+
+/** A picture of the study as the page has it. Throws Changed where it has others now. */
+async function ask(url) {
+  const answer = await fetch(url, { signal: leaving.signal });
+  if (answer.status === 409) throw new Changed(url);
+  if (!answer.ok) throw Object.assign(new Error(`status ${answer.status}`), { status: answer.status });
+  return answer;
+}
+
+function changed() {
+  const note = document.querySelector(".changed");
+  if (note) note.hidden = false;
+}
 
 /** Hounsfield units of a tile (gateways/console/pictures.py, encoded). */
 export function decode(buffer, rows, columns) {
@@ -100,12 +122,12 @@ class Tiles {
   async #load(index) {
     this.#underWay.add(index);
     try {
-      const answer = await fetch(this.url.replace("{index}", index));
-      if (answer.status >= 400 && answer.status < 500) this.#failures.set(index, TRIES); // it will say so again
-      if (!answer.ok) throw new Error(`status ${answer.status}`);
+      const answer = await ask(`${this.url}/${index}`);
       this.#kept.set(index, decode(await answer.arrayBuffer(), this.rows, this.columns));
       this.#failures.delete(index);
-    } catch {
+    } catch (error) {
+      if (error instanceof Changed) changed();
+      if (error instanceof Changed || error.status < 500) this.#failures.set(index, TRIES); // it will say so again
       const times = Math.min((this.#failures.get(index) ?? 0) + 1, TRIES);
       this.#failures.set(index, times);
       if (times < TRIES) await new Promise((resolve) => setTimeout(resolve, 500 * 2 ** times));
@@ -122,21 +144,26 @@ class Viewer {
   #wheel = 0;
   #outlines = null;
 
-  constructor(figure) {
-    this.figure = figure;
-    this.stack = JSON.parse(figure.dataset.stack);
-    this.words = { ...WORDS, ...JSON.parse(figure.dataset.words ?? "{}") };
-    this.index = this.stack.opening;
-    this.first = this.window = this.stack.windows[0];
+  constructor(figure, stack, words) {
+    const { series, marks, finding } = figure.dataset;
+    Object.assign(this, { figure, stack, words });
+    this.opening = this.index = (finding && this.keyOf(finding)) ?? stack.opening;
+    this.first = this.window = stack.windows[0];
+    this.keys = [...new Set(stack.keys)].filter((key) => key !== null);
     this.build();
     this.listen();
-    this.tiles = new Tiles(figure.dataset.tile, this.stack, (index) => index === this.index && this.draw());
+    this.tiles = new Tiles(`${series}/tiles`, stack, (index) => index === this.index && this.draw());
     this.show(this.index);
-    if (figure.dataset.outlines) this.loadOutlines(figure.dataset.outlines);
+    if (marks !== "none") this.loadOutlines(`${series}/${marks}/outlines.json`);
+  }
+
+  /** The key slice of a finding of the study, by its number there; none where it lies in another series. */
+  keyOf(finding) {
+    return this.stack.keys[(this.stack.findings ?? []).indexOf(Number(finding))] ?? undefined;
   }
 
   build() {
-    const { rows, columns, slices, edges, keys, marked, windows, notice } = this.stack;
+    const { rows, columns, slices, edges, marked, windows, notice, legend = [], cautions = [] } = this.stack;
     const { figure, words } = this;
     figure.tabIndex = 0;
     figure.setAttribute("aria-label", words.viewer);
@@ -178,12 +205,16 @@ class Viewer {
     this.toggle.setAttribute("aria-pressed", "true");
     this.toggle.disabled = true;
     const toKey = button(words.key, () => this.toKey());
-    toKey.disabled = keys.length === 0;
-    figure.append(
+    toKey.disabled = this.keys.length === 0;
+    const parts = [
       this.stage,
       element("div", { className: "way" }, this.counter, element("div", { className: "along" }, strip, this.slider)),
       element("div", { className: "tools" }, ...this.presets, toKey, this.toggle),
-    );
+      list("legend", legend, ({ name, label }) => ({ className: `label-${label}`, textContent: name })),
+      list("cautions", cautions, (textContent) => ({ textContent })),
+    ];
+    figure.append(...parts.filter((part) => part !== null));
+    figure.classList.add("built");
     this.fit();
     new ResizeObserver(() => this.fit()).observe(this.stage);
   }
@@ -230,7 +261,7 @@ class Viewer {
 
   toKey() {
     // The leading finding's first, and from each to the next.
-    const { keys } = this.stack;
+    const { keys } = this;
     if (keys.length > 0) this.show(keys[(keys.indexOf(this.index) + 1) % keys.length]);
   }
 
@@ -262,7 +293,7 @@ class Viewer {
       this.pixels.putImageData(this.image, 0, 0);
     }
     // Never the pixels of one slice under the number of another.
-    const still = !voxels && this.picture !== null && index === this.stack.opening && seen === this.first;
+    const still = !voxels && this.picture !== null && index === this.opening && seen === this.first;
     this.canvas.hidden = !voxels;
     if (this.picture) this.picture.hidden = !still;
     this.told.textContent = voxels || still ? "" : this.tiles.failed(index) ? this.words.failed : this.words.loading;
@@ -291,11 +322,10 @@ class Viewer {
 
   async loadOutlines(url) {
     try {
-      const answer = await fetch(url);
-      if (!answer.ok) throw new Error(`status ${answer.status}`);
-      this.#outlines = await answer.json();
+      this.#outlines = await (await ask(url)).json();
       this.toggle.disabled = false;
-    } catch {
+    } catch (error) {
+      if (error instanceof Changed) changed();
       this.toggle.textContent = this.words.noOutlines; // not as if nothing were marked
     }
     this.draw();
@@ -360,12 +390,65 @@ function element(name, properties, ...children) {
   return made;
 }
 
+function list(className, items, properties) {
+  return items.length > 0 ? element("ul", { className }, ...items.map((one) => element("li", properties(one)))) : null;
+}
+
 function button(text, pressed) {
   const made = element("button", { type: "button", textContent: text });
   made.addEventListener("click", pressed);
   return made;
 }
 
+/** The viewer of a figure, once it is known what there is to see. */
+async function open(figure) {
+  const words = { ...WORDS, ...JSON.parse(figure.dataset.words ?? "{}") };
+  const { series, marks } = figure.dataset;
+  for (let times = 0; ; times++) {
+    try {
+      const stack = await (await ask(`${series}/${marks}/stack.json`)).json();
+      return new Viewer(figure, stack, words);
+    } catch (error) {
+      if (error instanceof Changed) changed();
+      const gone = error instanceof Changed || error.status < 500;
+      if (!gone && times + 1 < TRIES) {
+        await new Promise((resolve) => setTimeout(resolve, 1000 * 2 ** times));
+        continue;
+      }
+      if (!leaving.signal.aborted) {
+        figure.replaceChildren(element("p", { className: "none", textContent: gone ? words.noStack : words.away }));
+      }
+      return null;
+    }
+  }
+}
+
 const figures = [...document.querySelectorAll("figure.viewer")];
-for (const figure of figures) new Viewer(figure);
-if (figures.length > 0 && document.activeElement === document.body) figures[0].focus({ preventScroll: true });
+let viewer = null;
+Promise.all(figures.map(open)).then(([first]) => {
+  viewer = first ?? null;
+  if (viewer && document.activeElement === document.body) viewer.figure.focus({ preventScroll: true });
+});
+
+// A finding leads to its key slice: here, as long as the page has the pictures that it is of, else by its address.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-finding]");
+  if (!link || !viewer || event.ctrlKey || event.metaKey || document.querySelector(".changed:not([hidden])")) return;
+  const key = viewer.keyOf(link.dataset.finding);
+  if (key === undefined) return;
+  event.preventDefault();
+  viewer.show(key);
+  viewer.figure.scrollIntoView({ block: "nearest" });
+});
+
+// The page's other part is asked for anew whenever something happens; it says which pictures the study has now.
+const shown = document.querySelector(".pictures")?.dataset.content;
+const state = document.getElementById("state");
+if (state && shown !== undefined) {
+  new MutationObserver(() => {
+    const now = state.querySelector("[data-content]")?.dataset.content;
+    if (now !== undefined && now !== shown) changed();
+  }).observe(state, { childList: true });
+}
+
+document.addEventListener("submit", (event) => event.defaultPrevented || leaving.abort());

@@ -51,7 +51,14 @@ def test_the_demo_invites_once(home: Path, capsys: pytest.CaptureFixture[str]) -
     assert set(user.rights) == set(load().sites)
 
 
-def test_the_demo_invites_nobody_to_a_console_that_others_reach(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SINSOK_CONSOLE__HOST", "0.0.0.0")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SINSOK_CONSOLE__HOST", "0.0.0.0"), ("SINSOK_CONSOLE__BASE_URL", "https://sinsok.example")],
+    ids=["on every address", "behind a proxy"],
+)
+def test_the_demo_invites_nobody_to_a_console_that_others_reach(
+    home: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
     _invite(load())
     assert accounts_of(load()).all() == {}

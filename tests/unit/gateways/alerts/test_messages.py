@@ -174,6 +174,22 @@ def test_what_stands_in_a_finding_cannot_mark_up_slack() -> None:
 PAGE_KIND = wording().page("key", PAGE).kind
 
 
+@pytest.mark.parametrize("style", ["mattermost", "teams"])
+def test_what_stands_in_a_finding_makes_no_link_and_calls_nobody(style: str) -> None:
+    odd = finding().model_copy(
+        update={"code": Code(scheme="99SINSOK", value="ODD", meaning="[a](http://b) **c** @all")}
+    )
+    said = json.dumps(_STYLES[style](wording().page("key", paged(findings=(odd,)))), ensure_ascii=False)
+    assert "[a]" not in said
+    assert "**c" not in said
+    assert "@all" not in said
+    assert f"]({URL.rpartition('/')[0]}" in said, "the link of the message itself stays one"
+
+
+def test_xml_keeps_its_elements() -> None:
+    assert escaping("text/xml")('</to><to a="b">&') == "&lt;/to&gt;&lt;to a=&quot;b&quot;&gt;&amp;"
+
+
 def test_mails_about_one_study_make_a_thread_and_the_same_page_the_same_mail() -> None:
     page, withdrawal, digest = (compose(one, "sinsok@hospital.test", "kim@hospital.test") for one in messages("ko"))
     assert page["References"] == page["In-Reply-To"] == withdrawal["References"]

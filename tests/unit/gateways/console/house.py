@@ -24,7 +24,7 @@ from gateways.console.live import Hub
 from gateways.console.oidc import Oidc
 from gateways.console.patient import Patients
 from gateways.console.probes import PartHealth, Probes
-from gateways.console.sessions import FormTokens, Sessions
+from gateways.console.sessions import Sessions
 from gateways.console.settings import ConsoleSettings, Grant, SiteConsole
 from gateways.console.stack import Stack, Window
 from gateways.console.throttle import Throttle
@@ -55,6 +55,7 @@ from schemas.paging import AlertPaged, PageReason
 
 START = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 PASSWORD = "correct horse battery"
+DOES_NOT_ANSWER = "Triton does not answer"
 SITES = ("suwon", "anseong")
 PEOPLE: Mapping[str, tuple[Role, str]] = {
     "rad.suwon": (Role.RADIOLOGIST, "suwon"),
@@ -195,14 +196,20 @@ def about(uid: str = "2.25.1", site: str = "suwon", minutes: float = 0.3) -> dic
     return {"time": at(minutes), "site": site, "study_uid": uid, "alert_id": alert_id(uid), "revision": 1}
 
 
-def paged(uid: str = "2.25.1", site: str = "suwon", minutes: float = 0.3, attempt: int = 1) -> AlertPaged:
+def paged(
+    uid: str = "2.25.1",
+    site: str = "suwon",
+    minutes: float = 0.3,
+    attempt: int = 1,
+    why: PageReason | None = None,
+) -> AlertPaged:
     return AlertPaged(
         **about(uid, site, minutes),
         attempt=attempt,
         step=attempt - 1,
         chain="night",
         recipients=(f"on-call-{attempt}",),
-        why=PageReason.RAISED if attempt == 1 else PageReason.UNANSWERED,
+        why=why or (PageReason.RAISED if attempt == 1 else PageReason.UNANSWERED),
         deliver_by=at(minutes + 1),
         answer_by=at(minutes + 10),
         priority=Priority.STAT,
@@ -249,10 +256,9 @@ class House:
         self.accounts = Accounts(self.folder / "accounts.json", tuple(self.sites))
         self.acts = Acts(self.outbox, self.view, self.now)
         self.hub = Hub()
-        self.probes = Probes({})
-        self.probes.newest = [PartHealth("streams-infer", "not ready", ("Triton does not answer",), 7)]
+        self.probes = Probes({"streams-infer": ""}, self.now)
+        self.probes._newest = {"streams-infer": PartHealth("streams-infer", "not ready", (DOES_NOT_ANSWER,), 7, START)}
         self.sessions = Sessions(3600, 12 * 3600, lambda: self.seconds)
-        self.complaints: list[str] = []
 
     def now(self) -> datetime:
         return at(self.minutes)
@@ -274,10 +280,9 @@ class House:
             oidc=self.oidc,
             condition=lambda: self.condition,
         )
-        keeper = Doorkeeper(
-            self.accounts, self.sessions, FormTokens(), secure=self.settings.secure, url=self.settings.url
-        )
-        return make_app(behind, self.view, keeper, list, lambda: self.complaints)
+        self.view.on_change = self.hub.tell
+        keeper = Doorkeeper(self.accounts, self.sessions, secure=self.settings.secure, url=self.settings.url)
+        return make_app(behind, self.view, keeper)
 
     def take(self, *events: Event) -> None:
         for event in events:

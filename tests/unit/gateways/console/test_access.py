@@ -20,10 +20,19 @@ from tests.unit.gateways.console.house import (
     paged,
     raised,
     received,
+    stored,
     triaged,
 )
 
-VALUES = {"site": "suwon", "study_key": key(), "number": "0", "index": "7", "alert_id": str(alert_id("2.25.1"))}
+IMAGES = stored("2.25.1 1").digest[7:23]
+VALUES = {
+    "site": "suwon",
+    "study_key": key(),
+    "images": IMAGES,
+    "marks": stored("2.25.1 labels").digest[7:23],
+    "index": "7",
+    "alert_id": str(alert_id("2.25.1")),
+}
 STUDY = re.compile(r"\{(site|alert_id)\}")
 
 
@@ -57,7 +66,7 @@ def ask(browser: Browser, method: str, path: str) -> int:
 def test_all_routes_are_found(app: FastAPI) -> None:
     found = {path for _, path in routes(app)}
     assert {"/worklist", "/live", "/studies/{site}/{study_key}", "/alerts/{alert_id}/dismiss", "/operators"} <= found
-    assert "/studies/{site}/{study_key}/series/{number}/tiles/{index}" in found
+    assert "/studies/{site}/{study_key}/series/{images}/tiles/{index}" in found
     assert not {"/docs", "/openapi.json", "/redoc"} & found
 
 
@@ -72,7 +81,8 @@ def test_nothing_is_served_without_login_but_what_is_open(app: FastAPI, enter: E
             plain = stranger.get(path.format(**VALUES), headers={"accept": "*/*"})
             assert (plain.status_code, plain.text) == (401, "sign in first\n"), path
         else:
-            assert answer.status_code == 401, path
+            assert answer.status_code == 303, path
+            assert answer.headers["location"].startswith("/login"), path
     assert house.said() == []
 
 
@@ -129,8 +139,8 @@ def test_who_looks_at_what_is_an_event(enter: Enter, house: House) -> None:
     radiologist = enter("rad.suwon")
     for _ in range(3):
         radiologist.get(f"/studies/suwon/{key()}")
-    radiologist.get(f"/studies/suwon/{key()}/series/0/tiles/1")
-    radiologist.get(f"/studies/suwon/{key()}/series/0/tiles/2")
+    radiologist.get(f"/studies/suwon/{key()}/series/{IMAGES}/tiles/1")
+    radiologist.get(f"/studies/suwon/{key()}/series/{IMAGES}/tiles/2")
     said = house.said()
     assert [(event.by, event.role, event.what) for event in said if isinstance(event, StudyViewed)] == [
         ("rad.suwon", Role.RADIOLOGIST, Sight.PAGE),
@@ -167,6 +177,26 @@ def test_who_loses_the_account_is_signed_out(enter: Enter, house: House) -> None
     assert radiologist.get("/worklist").status_code == 200
     house.accounts.remove("rad.suwon")
     assert radiologist.get("/worklist").status_code == 303
+
+
+def test_a_new_password_signs_out_who_came_with_the_old_one(enter: Enter, house: House) -> None:
+    radiologist, colleague = enter("rad.suwon"), enter("rad.anseong")
+    house.accounts.add("rad.suwon", "another horse battery", grant(Role.RADIOLOGIST, "suwon"))
+    assert radiologist.get("/worklist").status_code == 303
+    assert colleague.get("/worklist").status_code == 200
+
+
+def test_a_broken_file_of_accounts_signs_nobody_out(enter: Enter, house: House) -> None:
+    radiologist = enter("rad.suwon")
+    good = house.accounts.place.read_text()
+    house.accounts.place.write_text("{")
+    assert radiologist.get("/worklist").status_code == 200
+    assert enter("rad.suwon").get("/worklist").status_code == 200
+    # After a restart nothing is known of before: nobody is let in, and no session is ended either.
+    house.accounts._known = None
+    assert radiologist.get("/worklist").status_code == 303
+    house.accounts.place.write_text(good)
+    assert radiologist.get("/worklist").status_code == 200
 
 
 @pytest.mark.parametrize(

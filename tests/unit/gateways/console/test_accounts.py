@@ -1,6 +1,8 @@
 """Local accounts: how they are kept, and what they may do where."""
 
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,46 @@ def test_a_broken_file_lets_nobody_in(accounts: Accounts) -> None:
     accounts.place.write_text('{"dr.kim": {"password": ""}}')
     with pytest.raises(Refused, match="holds no accounts"):
         accounts.check("dr.kim", PASSWORD)
+
+
+@pytest.mark.parametrize("fault", ["broken", "unreadable"])
+def test_a_file_that_somebody_breaks_ends_nobodys_session(accounts: Accounts, fault: str) -> None:
+    accounts.add("dr.kim", PASSWORD, grant(Role.RADIOLOGIST, "suwon"))
+    before = accounts.user("dr.kim")
+    assert accounts.complaints() == []
+    if fault == "broken":
+        accounts.place.write_text('{"dr.kim":')
+    else:
+        accounts.place.unlink()
+        accounts.place.mkdir()
+    assert accounts.user("dr.kim") == before
+    assert accounts.check("dr.kim", PASSWORD) == before
+    (complaint,) = accounts.complaints()
+    assert "holds no accounts" in complaint
+    assert "the accounts of before count" in complaint
+    with pytest.raises(Refused, match="holds no accounts"):
+        accounts.add("dr.lee", PASSWORD, grant(Role.RADIOLOGIST, "suwon"))
+
+
+def test_a_new_password_is_another_seal(accounts: Accounts) -> None:
+    seals = set()
+    for password in (PASSWORD, PASSWORD + "!"):
+        accounts.add("dr.kim", password, grant(Role.RADIOLOGIST, "suwon"))
+        user = accounts.user("dr.kim")
+        assert user is not None
+        assert user == accounts.check("dr.kim", password)
+        seals.add(user.seal)
+    assert len(seals) == 2
+
+
+def test_nothing_is_hashed_before_somebody_signs_in() -> None:
+    """Half a tenth of a second and 64 MiB, for each command line there is."""
+    script = (
+        "import argon2; argon2.PasswordHasher.hash = lambda *_: exit('hashed at import'); "
+        "import gateways.console.accounts"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_who_is_not_there_cannot_be_removed(accounts: Accounts) -> None:

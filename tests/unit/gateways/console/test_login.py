@@ -1,11 +1,16 @@
 """Signing in, sessions, forms of strangers, and what browsers are told."""
 
+import re
+import sqlite3
+import stat
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from fastapi import FastAPI
 
-from gateways.console.access import OPEN
+from gateways.console.sessions import Sessions
 from gateways.console.settings import ConsoleSettings
 from gateways.console.throttle import BOTH
 from tests.unit.gateways.console.house import PASSWORD, Browser, Enter, House, alert_id, key, paged, raised, received
@@ -159,7 +164,7 @@ def test_a_huge_form_is_refused(enter: Enter) -> None:
     assert browser.post("/preferences", content=b"x" * 70_000).status_code == 413
 
 
-@pytest.mark.parametrize("path", ["/login", "/worklist", "/nowhere", "/healthz", "/static/console.css"])
+@pytest.mark.parametrize("path", ["/login", "/worklist", "/nowhere", "/static/console.css"])
 def test_every_answer_says_what_browsers_may_do(enter: Enter, path: str) -> None:
     headers = enter("rad.suwon").get(path).headers
     assert "default-src 'self'" in headers["content-security-policy"]
@@ -187,13 +192,153 @@ def test_a_link_in_a_mail_asks_again_with_the_cookie_it_could_not_bring(enter: E
     assert enter().get(path, headers={"sec-fetch-site": "same-origin"}).status_code == 303
 
 
-def test_probes_are_answered_to_everybody(house: House, enter: Enter) -> None:
-    stranger = enter()
-    assert (stranger.get("/healthz").status_code, stranger.get("/readyz").status_code) == (200, 200)
-    house.complaints.append("Kafka has not answered")
-    assert stranger.get("/healthz").status_code == 200
-    assert (stranger.get("/readyz").status_code, stranger.get("/readyz").text) == (503, "Kafka has not answered\n")
-    assert "/healthz" in OPEN
+ALERT = f"/alerts/{alert_id('2.25.1')}"
+
+
+@pytest.mark.parametrize(("language", "said"), [("en", "NOT done"), ("ko", "처리되지 않았습니다")])
+def test_what_is_asked_after_the_end_of_a_session_is_not_done_and_told_so(
+    house: House, enter: Enter, language: str, said: str
+) -> None:
+    browser = enter("rad.suwon")
+    browser.headers["accept-language"] = language
+    form = {"csrf": browser.token(ALERT), "reason": "calcification"}
+    before = len(house.said())
+    house.seconds += 3601
+    answer = browser.post(f"{ALERT}/dismiss", data=form)
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/login?next={ALERT}&why=not-done")
+    assert said in browser.get(answer.headers["location"]).text
+    assert len(house.said()) == before
+    assert browser.sign_in("rad.suwon", go_to=ALERT).headers["location"] == ALERT
+
+
+def test_a_form_of_another_session_is_not_done_and_leads_back(house: House, enter: Enter) -> None:
+    browser = enter("rad.suwon")
+    stale = browser.token(ALERT)
+    browser.post("/logout", data={"csrf": stale})
+    browser.sign_in("rad.suwon")
+    answer = browser.post(f"{ALERT}/acknowledge", data={"csrf": stale})
+    assert answer.status_code == 403
+    assert "NOT done: the page it was sent from is too old." in answer.text
+    assert f'href="{ALERT}"' in answer.text
+
+
+def test_the_login_page_says_why_one_is_there(house: House, enter: Enter) -> None:
+    browser = enter("rad.suwon")
+    house.seconds += 3601
+    sent = browser.get("/worklist").headers["location"]
+    assert sent == "/login?next=/worklist&why=ended"
+    assert "Your session has ended" in browser.get(sent).text
+    assert "ended" not in browser.get("/login?next=/worklist&why=<b>ended</b>").text.split("<main")[1]
+
+
+def left(page: str) -> int:
+    """In how many seconds the session ends, as pages say it to console.js."""
+    found = re.search(r'data-left="(\d+)"', page)
+    assert found is not None
+    return int(found[1])
+
+
+def test_pages_know_when_their_session_ends_and_it_can_be_kept(house: House, enter: Enter) -> None:
+    browser = enter("rad.suwon")
+    csrf = browser.token("/worklist")
+    assert left(browser.get("/worklist").text) == 3600
+    house.seconds += 3400
+    assert left(browser.get("/worklist/rows").text) == 200
+    form = {"csrf": csrf, "next": "/worklist?show=all"}
+    answer = browser.post("/stay", data=form)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/worklist?show=all")
+    assert left(browser.get("/worklist/rows").text) == 3600
+    assert "data-at-last" not in browser.get("/worklist/rows").text
+
+
+def test_pages_know_when_it_ends_in_any_case(house: House, enter: Enter) -> None:
+    browser = enter("rad.suwon")
+    for _ in range(13):
+        house.seconds += 3300
+        assert browser.get("/worklist").status_code == 200
+    page = browser.get("/worklist/rows").text
+    assert left(page) == 12 * 3600 - 13 * 3300
+    assert "data-at-last" in page
+
+
+def sessions_in(folder: Path, clock: list[float], rules: str = "as they are") -> Sessions:
+    sessions = Sessions(3600, 12 * 3600, lambda: clock[0])
+    sessions.keep(folder / "sessions.sqlite", rules)
+    return sessions
+
+
+def test_a_restart_signs_nobody_out(house: House, tmp_path: Path) -> None:
+    clock = [1000.0]
+    user = house.accounts.user("rad.suwon")
+    assert user is not None
+    sessions = sessions_in(tmp_path, clock)
+    stays, leaves, falls_idle = (sessions.begin(user, local=True, id_token="of the provider") for _ in range(3))
+    sessions.end(leaves)
+    clock[0] += 3000
+    assert sessions.find(stays, use=True) is not None
+    # It crashes: nothing is closed.
+    clock[0] += 1000
+    again = sessions_in(tmp_path, clock)
+    found = again.find(stays, use=False)
+    assert found is not None
+    assert (found.user, found.local, found.id_token) == (user, True, "")
+    assert again.find(leaves, use=False) is None
+    assert again.find(falls_idle, use=False) is None
+    place = tmp_path / "sessions.sqlite"
+    assert stat.S_IMODE(place.stat().st_mode) == 0o600
+    written = b"".join(file.read_bytes() for file in tmp_path.glob("sessions.sqlite*"))
+    assert stays.encode() not in written
+    assert b"of the provider" not in written
+
+
+def test_other_rules_sign_everybody_out(house: House, tmp_path: Path) -> None:
+    user = house.accounts.user("rad.suwon")
+    assert user is not None
+    token = sessions_in(tmp_path, [0.0]).begin(user, local=False)
+    assert sessions_in(tmp_path, [0.0], "a group fewer").find(token, use=False) is None
+    assert sessions_in(tmp_path, [0.0]).find(token, use=False) is None
+
+
+def test_who_signed_out_while_the_disk_was_full_stays_out(house: House, tmp_path: Path) -> None:
+    user = house.accounts.user("rad.suwon")
+    assert user is not None
+    sessions = sessions_in(tmp_path, [0.0])
+    token, other = sessions.begin(user, local=True), sessions.begin(user, local=True)
+    assert sessions._file is not None
+    sessions._file.execute("PRAGMA query_only = ON")
+    sessions.end(token)
+    assert sessions.find(other, use=True) is not None, "who is there stays signed in"
+    assert sessions_in(tmp_path, [0.0]).find(token, use=False) is None
+
+
+@pytest.mark.parametrize(("language", "said"), [("en", "NOT done"), ("ko", "처리되지 않았습니다")])
+def test_what_cannot_be_stored_is_told_to_be_not_done(
+    house: House, enter: Enter, monkeypatch: pytest.MonkeyPatch, language: str, said: str
+) -> None:
+    browser = enter("rad.suwon")
+    form = {"csrf": browser.token(ALERT)}
+
+    @contextmanager
+    def full() -> NoReturn:  # type: ignore[misc]
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(house.outbox, "transaction", full)
+    answer = browser.post(f"{ALERT}/acknowledge", data=form, headers={"accept-language": language})
+    assert answer.status_code == 503
+    assert said in answer.text
+    assert f'href="{ALERT}"' in answer.text
+    assert answer.headers["content-security-policy"]
+    assert answer.headers["cache-control"] == "no-store"
+    house.minutes += 5
+    looked = browser.get(ALERT, headers={"accept-language": language})
+    assert (looked.status_code, said in looked.text) == (503, False)
+
+
+def test_plain_refusals_speak_the_persons_language(enter: Enter) -> None:
+    plain = {"accept": "*/*", "accept-language": "ko"}
+    assert enter().get("/worklist", headers=plain).text == "먼저 로그인하십시오\n"
+    assert enter("rad.suwon").get("/nowhere", headers=plain).text == "볼 수 있는 내용이 없습니다.\n"
+    assert enter("rad.suwon").delete("/worklist", headers=plain).text == "할 수 없는 작업입니다.\n"
 
 
 def test_languages_and_colours(enter: Enter) -> None:

@@ -141,6 +141,8 @@ def test_acts_that_wait_for_the_broker_are_seen_after_a_restart(house: House, en
     house.close()
     with house_in(tmp_path) as restarted:
         restarted.acts.recall()
+        assert restarted.view.of_alert(alert_id("2.25.1")) is None, "the topics say what it is about"
+        restarted.take(received(), raised())
         study = restarted.view.of_alert(alert_id("2.25.1"))
         assert study is not None
         assert study.alerts[alert_id("2.25.1")].taken_by == "rad.suwon"

@@ -23,7 +23,7 @@ from tests.unit.schemas.examples import EXAMPLES
 
 ROOT = Path(gateways.console.__file__).parent
 # English words that a Korean sentence may keep: names of things, and units.
-KEPT = re.compile(r"%\(\w+\)\d*[sd]|AI|PACS|Kafka|AE")
+KEPT = re.compile(r"%\(\w+\)\d*[sd]|AI|PACS|Kafka|AE|HU|mm|ml")
 
 
 def sentences() -> set[str]:
