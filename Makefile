@@ -13,12 +13,12 @@ demo: setup ## Send synthetic studies through the whole stack and show what was 
 	$(BIN)/sinsok demo
 
 test: lint audit ## All tests, against real parts on free ports
-	@# The end-to-end tests wait more than they compute: the others run beside them, but for those that need the machine
-	@# alone. What a shell puts into the background ignores an interrupt, and these have processes to end.
-	@env --default-signal=INT TEST_PORTS=26000 $(BIN)/pytest tests/e2e -m "not alone" > .local/test-e2e.log 2>&1 & e2e=$$!; \
-	trap 'kill -INT $$e2e' INT TERM; \
-	TEST_PORTS=20000 $(BIN)/pytest tests/contract tests/integration tests/unit -m "not alone"; others=$$?; \
-	wait $$e2e; e2e=$$?; cat .local/test-e2e.log; exit $$((others || e2e))
+	@# Tests on real parts wait more than they compute: two halves run beside each other, but for those that need the
+	@# machine alone. What a shell puts into the background ignores an interrupt, and these have processes to end.
+	@env --default-signal=INT TEST_PORTS=26000 $(BIN)/pytest tests/unit tests/e2e -m "not alone" > .local/test.log 2>&1 & half=$$!; \
+	trap 'kill -INT $$half' INT TERM; \
+	TEST_PORTS=20000 $(BIN)/pytest tests/contract tests/integration -m "not alone"; other=$$?; \
+	wait $$half; half=$$?; cat .local/test.log; exit $$((other || half))
 	@$(BIN)/pytest tests/e2e tests/integration -m alone
 
 lint: setup ## ruff, mypy --strict, import-linter
