@@ -47,7 +47,7 @@ from sinsok.stack.parts import create_topics, topics  # noqa: E402
 from tests.integration.certificates import Authority  # noqa: E402
 from tests.integration.hooks import Hooks  # noqa: E402
 from tests.integration.mail_server import ADDRESS, MailServer  # noqa: E402
-from tests.results import small_study  # noqa: E402
+from tests.results import bleeds  # noqa: E402
 from tests.stack import Installation, install  # noqa: E402
 
 SITE = "suwon"
@@ -169,13 +169,6 @@ class Others:
         self.took.append(time.perf_counter() - began)
 
 
-def results(folder: Path, count: int) -> list[StudyTriaged]:
-    """As many studies, each with the same bleed."""
-    bleed = small_study(FileStore(folder), "latency", size=32, slices=6).result()
-    uids = [f"2.25.{derived_id('latency', number).int}" for number in range(count)]
-    return [bleed.model_copy(update={"study_uid": uid, "time": datetime.now(UTC)}) for uid in uids]
-
-
 def raise_alert(result: StudyTriaged) -> AlertRaised:
     assert result.provenance is not None
     return AlertRaised(
@@ -222,9 +215,9 @@ def measure(installation: Installation, page: Page, count: int, every_s: float) 
     """When each alert was sent to the broker and when Chromium showed it, both in seconds since 1970."""
     bootstrap = installation.settings.kafka.bootstrap_servers
     producer = kafka.producer(bootstrap)
-    told = results(installation.settings.store, count)
+    told = bleeds(FileStore(installation.settings.store), count)
     for result in told:
-        kafka.publish(producer, RESULTS.name, result)
+        kafka.publish(producer, RESULTS.name, result.model_copy(update={"time": datetime.now(UTC)}))
     page.wait_for_timeout(3000)
     found, chance = {}, random.Random(1)
     for result in told:

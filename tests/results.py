@@ -126,6 +126,13 @@ def small_study(store: FileStore, name: str, site: str = "suwon", *, slices: int
     return ReadStudy(store, site, small_series(name, slices=slices, size=size))
 
 
+def bleeds(store: FileStore, count: int) -> list[StudyTriaged]:
+    """Results of as many studies, each with the same bleed."""
+    bleed = small_study(store, "bleeds", size=32, slices=6).result()
+    uids = [f"2.25.{derived_id('bleeds', number).int}" for number in range(count)]
+    return [bleed.model_copy(update={"study_uid": uid}) for uid in uids]
+
+
 def to_pacs(studies: Sequence[ReadStudy], folder: Path, host: str, port: int, called: str = "PACS") -> None:
     """Send the images of studies to a PACS, as the scanner did."""
     folder.mkdir(parents=True, exist_ok=True)

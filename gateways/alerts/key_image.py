@@ -9,7 +9,6 @@ from typing import Final
 import structlog
 
 from gateways.alerts.settings import Language
-from gateways.alerts.wording import told_apart
 from gateways.imaging.picture import Caption, draw
 from gateways.imaging.volume import SliceName
 from gateways.objects import FileStore
@@ -40,12 +39,14 @@ class KeyImages:
         self._not_before = 0.0
 
     def png(self, page: AlertPaged, language: Language) -> bytes | None:
-        """The leading finding of that series on its key slice; None where none is drawn now."""
-        if page.picture is None or time.monotonic() < self._not_before:
+        """The largest finding of the picture's series on its key slice; None where none is drawn now."""
+        picture = page.picture
+        if picture is None or time.monotonic() < self._not_before:
             return None
-        drawn = next(one for one in told_apart(page) if one.series_uid == page.picture.series_uid)
         try:
-            return self._drawing.submit(self._draw, drawn, page.picture, language).result(_PATIENCE_S)
+            seen = (finding for finding in page.findings if finding.series_uid == picture.series_uid)
+            drawn = max(seen, key=lambda finding: finding.volume_ml)
+            return self._drawing.submit(self._draw, drawn, picture, language).result(_PATIENCE_S)
         except TookTooLong:
             self._not_before = time.monotonic() + _PAUSE_S
             self._say(page, f"not drawn within {_PATIENCE_S:g} s")

@@ -86,12 +86,12 @@ class Wording:
 
     def page(self, key: str, page: AlertPaged) -> Message:
         """Somebody has to look at a study now."""
-        why = _WHY[self._language].get(page.why)
+        title, why = self._title(page), _WHY[self._language].get(page.why)
         said = self._cut([Line(text) for text in self._findings(page)], _FINDINGS)
-        lines = (Line(self._title(page)), *said[1:], *([Line(why)] if why else []), self._open(page))
+        lines = (Line(title), *said[1:], *([Line(why)] if why else []), self._open(page))
         facts = {"attempt": page.attempt, "why": page.why, **self._facts(page)}
         picture = partial(self._draw, page, self._language) if self._draw else None
-        return self._message(key, Kind.PAGE, page, self._title(page), lines, facts, picture)
+        return self._message(key, Kind.PAGE, page, title, lines, facts, picture)
 
     def withdrawal(self, key: str, withdrawn: AlertWithdrawn) -> Message:
         """What was told does not stand any more."""
@@ -158,7 +158,7 @@ class Wording:
 
     def _findings(self, page: AlertPaged) -> list[str]:
         """What may be said of each."""
-        texts = (self._finding(finding) for finding in told_apart(page))
+        texts = (self._finding(finding) for finding in _told_apart(page))
         return [text for text in dict.fromkeys(texts) if text]
 
     def _finding(self, finding: Finding) -> str:
@@ -177,7 +177,7 @@ class Wording:
         said = {"finding": "code", "side": "side", "volume": "volume_ml"}
         fields = {name for allowed, name in said.items() if allowed in self._says}
         if fields:
-            facts["findings"] = [finding.model_dump(mode="json", include=fields) for finding in told_apart(page)]
+            facts["findings"] = [finding.model_dump(mode="json", include=fields) for finding in _told_apart(page)]
         return facts
 
     def _open(self, event: AlertEvent) -> Line:
@@ -187,7 +187,7 @@ class Wording:
         return filled(self._link, {"alert_id": str(event.alert_id)}, str)
 
 
-def told_apart(page: AlertPaged) -> list[Finding]:
+def _told_apart(page: AlertPaged) -> list[Finding]:
     """One finding for each kind and side, the largest: one bleed is seen in every series of a study.
 
     Those that the rule speaks of, for which the alert was raised, come first; then by volume.

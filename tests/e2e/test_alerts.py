@@ -22,7 +22,7 @@ from gateways import kafka
 from gateways.objects import FileStore
 from schemas.base import Event
 from schemas.envelope import decode
-from schemas.events import AlertRaised, StudyTriaged
+from schemas.events import AlertRaised
 from schemas.identity import derived_id
 from schemas.paging import (
     AlertAcknowledged,
@@ -38,7 +38,7 @@ from sinsok.stack.parts import create_topics, topics
 from tests.integration.certificates import Authority
 from tests.integration.hooks import Hooks
 from tests.integration.mail_server import ADDRESS, MailServer
-from tests.results import small_study
+from tests.results import bleeds
 from tests.stack import Installation, RunningPart, install, wait_until
 
 pytestmark = pytest.mark.e2e
@@ -126,7 +126,7 @@ def hospital(tmp_path: Path) -> Iterator[Hospital]:
 
 def test_two_hundred_alerts_reach_people_while_what_carries_them_is_killed(hospital: Hospital, tmp_path: Path) -> None:
     chance = random.Random(SEED)
-    results = _results(tmp_path / "objects")
+    results = bleeds(FileStore(tmp_path / "objects"), ALERTS)
     producer = kafka.producer(hospital.bootstrap)
     killed = iter([name for _ in range(ROUNDS) for name in chance.sample(KILLED, len(KILLED))])
     next_kill = time.monotonic() + 2
@@ -238,13 +238,6 @@ def _lateness(hospital: Hospital, outages: Sequence[Outage]) -> list[float]:
                 ends = [ready for killed, ready in outages if page.answer_by <= ready and killed <= following.time]
                 late.append((following.time - max([page.answer_by, *ends])).total_seconds())
     return late
-
-
-def _results(folder: Path) -> list[StudyTriaged]:
-    """As many studies, each with the same bleed."""
-    bleed = small_study(FileStore(folder), "alerts", size=32, slices=6).result()
-    uids = [f"2.25.{derived_id('alerts', number).int}" for number in range(ALERTS)]
-    return [bleed.model_copy(update={"study_uid": uid}) for uid in uids]
 
 
 def _acknowledged(page: AlertPaged) -> AlertAcknowledged:

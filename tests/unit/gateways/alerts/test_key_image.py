@@ -69,6 +69,13 @@ def test_the_finding_is_outlined_in_the_mail_where_the_site_allows_it(page: Aler
     assert sent.as_bytes() == mail(page, store, allowed=True).as_bytes(), "the same page gives the same mail"
 
 
+def test_the_same_bleed_may_be_larger_in_another_series(page: AlertPaged, store: FileStore) -> None:
+    """Then the mail's title is about that one, and there still is a picture of the first."""
+    (first,) = page.findings
+    other = first.model_copy(update={"series_uid": "2.25.1", "volume_ml": first.volume_ml + 5})
+    assert pictures(mail(page.model_copy(update={"findings": (first, other)}), store, allowed=True))
+
+
 def test_a_site_that_does_not_allow_it_gets_none(page: AlertPaged, store: FileStore) -> None:
     sent = mail(page, store, allowed=False)
     assert not pictures(sent)
