@@ -5,17 +5,23 @@ Messages follow the CloudEvents 1.0 Kafka binding (binary mode) and the AsyncAPI
 
 from typing import Any, Final, Literal, NamedTuple
 
+from schemas.alarms import AlarmEvent
+from schemas.audit import RecordAct
 from schemas.base import Event
 from schemas.envelope import EVENT_TYPES
 from schemas.events import AlertEvent, DeadlinePassed
 from schemas.json_schema import definitions, name_of
+from schemas.steps import StepTaken
 from schemas.topics import (
-    AUDIT_VIEWS,
+    ALARMS,
+    AUDIT_ACTS,
+    AUDIT_TRAIL,
     DEAD_LETTERS,
     DEADLINES,
     DELIVERIES,
     DICOM_SERIES,
     RESULTS,
+    STEPS,
     STUDIES,
     Topic,
     alerts,
@@ -24,7 +30,19 @@ from schemas.topics import (
 CONTRACT_VERSION: Final = "1.0.0"
 ALERTS: Final = alerts("{site}")
 """The alert topic of every site at once: an address with a parameter."""
-CHANNELS: Final = (DICOM_SERIES, DEADLINES, STUDIES, RESULTS, DELIVERIES, ALERTS, AUDIT_VIEWS, DEAD_LETTERS)
+CHANNELS: Final = (
+    DICOM_SERIES,
+    DEADLINES,
+    STUDIES,
+    RESULTS,
+    STEPS,
+    DELIVERIES,
+    ALERTS,
+    AUDIT_ACTS,
+    AUDIT_TRAIL,
+    ALARMS,
+    DEAD_LETTERS,
+)
 
 Action = Literal["send", "receive"]
 
@@ -48,22 +66,27 @@ OPERATIONS: Final = (
     Operation("assemble", "receive", DEADLINES),
     Operation("assemble", "send", DEADLINES),
     Operation("assemble", "send", STUDIES),
+    Operation("assemble", "send", STEPS),
     Operation("assemble", "send", DEAD_LETTERS),
     Operation("infer", "receive", STUDIES),
     Operation("infer", "send", RESULTS),
+    Operation("infer", "send", STEPS),
     Operation("infer", "send", DEAD_LETTERS),
     Operation("confirm", "receive", STUDIES),
     Operation("confirm", "send", RESULTS),
+    Operation("confirm", "send", STEPS),
     Operation("confirm", "send", DEAD_LETTERS),
     Operation("alert", "receive", RESULTS),
     Operation("alert", "receive", DEADLINES),
     Operation("alert", "send", DEADLINES),
     Operation("alert", "send", ALERTS),
+    Operation("alert", "send", STEPS),
     Operation("alert", "send", DEAD_LETTERS),
     Operation("escalate", "receive", ALERTS),
     Operation("escalate", "receive", DEADLINES),
     Operation("escalate", "send", DEADLINES),
     Operation("escalate", "send", ALERTS),
+    Operation("escalate", "send", STEPS),
     Operation("escalate", "send", DEAD_LETTERS),
     Operation("write", "receive", RESULTS),
     Operation("write", "send", DELIVERIES),
@@ -75,7 +98,13 @@ OPERATIONS: Final = (
     Operation("console", "receive", ALERTS),
     Operation("console", "receive", DELIVERIES),
     Operation("console", "send", ALERTS),
-    Operation("console", "send", AUDIT_VIEWS),
+    Operation("console", "send", AUDIT_ACTS),
+    *(Operation("watch", "receive", topic) for topic in (DICOM_SERIES, STUDIES, RESULTS)),
+    Operation("watch", "send", ALARMS),
+    *(Operation("audit", "receive", topic) for topic in CHANNELS if topic is not AUDIT_TRAIL),
+    Operation("audit", "send", AUDIT_TRAIL),
+    *(Operation("archive", "receive", topic) for topic in CHANNELS),
+    Operation("archive", "send", AUDIT_ACTS),
 )
 
 _SCHEMAS: Final = "#/components/schemas/"
@@ -85,6 +114,11 @@ _STUDY_KEY: Final = {
     "description": "Study key: sha256 over site, a vertical bar and StudyInstanceUID, in hex",
 }
 _ALERT_KEY: Final = {"type": "string", "format": "uuid", "description": "Alert id"}
+_SITE_KEY: Final = {
+    "type": "string",
+    "pattern": "^[a-z][a-z0-9-]{0,31}$",
+    "description": "The site; sinsok where it is about the whole installation",
+}
 _HEADERS: Final[dict[str, Any]] = {
     "type": "object",
     "description": "CloudEvents attributes and the trace of the study. Every value is UTF-8 text.",
@@ -93,7 +127,7 @@ _HEADERS: Final[dict[str, Any]] = {
         "ce_id": {"type": "string", "format": "uuid", "description": "event_id; drop what you have seen"},
         "ce_type": {"type": "string", "enum": sorted(EVENT_TYPES)},
         "ce_source": {"type": "string", "pattern": "^/sinsok/[a-z][a-z0-9-]{0,31}$", "description": "/sinsok/<site>"},
-        "ce_subject": _STUDY_KEY,
+        "ce_subject": {"anyOf": [_STUDY_KEY, _SITE_KEY]},
         "ce_time": {"type": "string", "format": "date-time"},
         "content-type": {"const": "application/json"},
         "traceparent": {
@@ -141,7 +175,7 @@ def asyncapi() -> dict[str, Any]:
         "operations": {operation.name: _describe_operation(operation) for operation in OPERATIONS},
         "components": {
             "messages": {name_of(event): _describe_message(event) for event in EVENT_TYPES.values()}
-            | {"DeadLetter": _dead_letter()},
+            | {"DeadLetter": _dead_letter(), "AuditRecord": _audit_record()},
             "schemas": definitions(_SCHEMAS + "{model}") | {"CloudEventHeaders": _HEADERS},
         },
     }
@@ -152,7 +186,7 @@ def _channel(topic: Topic) -> str:
 
 
 def _messages(topic: Topic) -> list[str]:
-    return [name_of(event) for event in topic.carries] or ["DeadLetter"]
+    return [name_of(event) for event in topic.carries] or (["AuditRecord"] if topic is AUDIT_TRAIL else ["DeadLetter"])
 
 
 def _describe_channel(topic: Topic) -> dict[str, Any]:
@@ -202,7 +236,24 @@ def _describe_message(event: type[Event]) -> dict[str, Any]:
 def _key(event: type[Event]) -> dict[str, Any]:
     if issubclass(event, DeadlinePassed):
         return {"anyOf": [_STUDY_KEY, _ALERT_KEY], "description": "Of whose deadline it is, the study's or the alert's"}
+    if issubclass(event, StepTaken):
+        return {"anyOf": [_STUDY_KEY, _ALERT_KEY], "description": "Of the row: the study's or the alert's"}
+    if issubclass(event, RecordAct | AlarmEvent):
+        return _SITE_KEY
     return _ALERT_KEY if issubclass(event, AlertEvent) else _STUDY_KEY
+
+
+def _audit_record() -> dict[str, Any]:
+    return {
+        "name": "AuditRecord",
+        "title": "AuditRecord",
+        "summary": AUDIT_TRAIL.purpose,
+        "contentType": "application/json",
+        "payload": {
+            "description": "Canonical JSON (RFC 8785); docs/audit.md says what is in it and how it is verified"
+        },
+        "bindings": {"kafka": {"key": {"type": "string", "description": "The chain"}, "bindingVersion": "0.5.0"}},
+    }
 
 
 def _dead_letter() -> dict[str, Any]:

@@ -8,7 +8,17 @@ from pydantic import ValidationError
 from schemas.base import Event, Record, StudyEvent
 from schemas.codes import Code
 from schemas.identity import study_key, trace_parent
-from schemas.topics import ALERT_EVENTS, AUDIT_VIEWS, DEADLINES, DELIVERIES, DICOM_SERIES, RESULTS, STUDIES
+from schemas.topics import (
+    ALARMS,
+    ALERT_EVENTS,
+    AUDIT_ACTS,
+    DEADLINES,
+    DELIVERIES,
+    DICOM_SERIES,
+    RESULTS,
+    STEPS,
+    STUDIES,
+)
 
 EVENT_TYPES: Final[dict[str, type[Event]]] = {
     event.TYPE: event
@@ -19,7 +29,9 @@ EVENT_TYPES: Final[dict[str, type[Event]]] = {
         *RESULTS.carries,
         *ALERT_EVENTS,
         *DELIVERIES.carries,
-        *AUDIT_VIEWS.carries,
+        *AUDIT_ACTS.carries,
+        *STEPS.carries,
+        *ALARMS.carries,
     )
 }
 

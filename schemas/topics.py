@@ -4,7 +4,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from schemas.audit import StudyViewed
+from schemas.alarms import AlarmCleared, AlarmRaised
+from schemas.audit import (
+    AuditExported,
+    LetterDiscarded,
+    LetterRequeued,
+    RecordsDropped,
+    ReplayFinished,
+    ReplayStarted,
+    SegmentArchived,
+    StudyViewed,
+)
 from schemas.base import Event
 from schemas.deliveries import (
     DeliveryEvent,
@@ -37,6 +47,7 @@ from schemas.paging import (
     AlertSeen,
     AlertUndelivered,
 )
+from schemas.steps import StepTaken
 
 PARTITIONS: Final = 12
 _DAY_MS: Final = 24 * 3600 * 1000
@@ -87,7 +98,24 @@ DELIVERY_EVENTS: Final[tuple[type[DeliveryEvent], ...]] = (
 DELIVERIES: Final = Topic(
     "pacs.deliveries", DELIVERY_EVENTS, "What became of results in PACS and worklists", retention_days=365
 )
-AUDIT_VIEWS: Final = Topic("audit.views", (StudyViewed,), "Who looked at which study", retention_days=3 * 365)
+STEPS: Final = Topic("triage.steps", (StepTaken,), "What each hop did with each event, and what it hung on")
+ACTS: Final[tuple[type[Event], ...]] = (
+    StudyViewed,
+    ReplayStarted,
+    ReplayFinished,
+    LetterRequeued,
+    LetterDiscarded,
+    SegmentArchived,
+    RecordsDropped,
+    AuditExported,
+)
+AUDIT_ACTS: Final = Topic(
+    "audit.acts", ACTS, "Who looked at which study, and what was done to the record", retention_days=3 * 365
+)
+AUDIT_TRAIL: Final = Topic(
+    "audit.trail", (), "Every decision and every human act, each record naming its predecessor", retention_days=3 * 365
+)
+ALARMS: Final = Topic("operations.alarms", (AlarmRaised, AlarmCleared), "What is wrong with the installation")
 ALERT_EVENTS: Final[tuple[type[AlertEvent], ...]] = (
     AlertRaised,
     AlertWithdrawn,
@@ -103,6 +131,10 @@ ALERT_EVENTS: Final[tuple[type[AlertEvent], ...]] = (
     AlertClosed,
     AlertRefused,
 )
+
+
+_COMMON: Final = (DICOM_SERIES, DEADLINES, STUDIES, RESULTS, STEPS, DELIVERIES, ALARMS, AUDIT_ACTS)
+"""The topics that carry events of all sites."""
 
 
 def alerts(site: str) -> Topic:
@@ -131,15 +163,14 @@ def changelog(app_id: str, table: str) -> Topic:
 
 def all_topics(sites: Iterable[str]) -> tuple[Topic, ...]:
     """Every event topic of an installation with these sites."""
-    flow = (DICOM_SERIES, DEADLINES, STUDIES, RESULTS, DELIVERIES, AUDIT_VIEWS, DEAD_LETTERS)
-    return (*flow, *(alerts(site) for site in sorted(sites)))
+    return (*_COMMON, DEAD_LETTERS, AUDIT_TRAIL, *(alerts(site) for site in sorted(sites)))
 
 
 def topic_of(event: Event) -> str:
     """The name of the topic an event belongs on."""
     if isinstance(event, AlertEvent):
         return alerts(event.site).name
-    for topic in (DICOM_SERIES, DEADLINES, STUDIES, RESULTS, DELIVERIES, AUDIT_VIEWS):
+    for topic in _COMMON:
         if isinstance(event, topic.carries):
             return topic.name
     raise TypeError(f"{type(event).__name__} belongs on no topic")

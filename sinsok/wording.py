@@ -2,7 +2,17 @@
 
 from collections.abc import Iterable
 
-from schemas.audit import StudyViewed
+from schemas.alarms import AlarmCleared, AlarmRaised
+from schemas.audit import (
+    AuditExported,
+    LetterDiscarded,
+    LetterRequeued,
+    RecordsDropped,
+    ReplayFinished,
+    ReplayStarted,
+    SegmentArchived,
+    StudyViewed,
+)
 from schemas.base import Event
 from schemas.deliveries import (
     ResultArchived,
@@ -36,6 +46,7 @@ from schemas.paging import (
     AlertSeen,
     AlertUndelivered,
 )
+from schemas.steps import Handled, StepTaken
 from streams.dead_letters import Obituary
 
 
@@ -103,6 +114,28 @@ def summary(what: Event | Obituary) -> str:
             return f"revision {what.revision}: {what.destination} has it as {what.priority}"
         case StudyViewed():
             return f"by {what.by}, {what.role}: {what.what}"
+        case StepTaken():
+            return _step(what)
+        case ReplayStarted():
+            against = f", with {', '.join(what.differs)}" if what.differs else ""
+            return f"{what.by} began replay {what.run}{against}"
+        case ReplayFinished():
+            return f"replay {what.run}: {what.same} studies as they were, {what.different} not"
+        case LetterRequeued():
+            return f"{what.by} sent letter {_letter(what)} back to {what.to}, attempt {what.attempt}"
+        case LetterDiscarded():
+            return f"{what.by} discarded letter {_letter(what)}: {what.reason}"
+        case SegmentArchived():
+            first = what.first
+            return f"{first.topic}/{first.partition}: {what.records} records, {first.offset} to {what.last_offset}"
+        case RecordsDropped():
+            return f"{what.before.topic}/{what.before.partition}: the broker keeps {what.before.offset} and later"
+        case AuditExported():
+            return f"{what.by}: {what.what}, {what.records} records"
+        case AlarmRaised():
+            return f"{what.kind} {what.subject}: {what.detail}"
+        case AlarmCleared():
+            return f"{what.kind} {what.subject}: over, since {what.since:%Y-%m-%d %H:%M:%S} UTC"
         case Obituary():
             return f"{what.hop} gave up after {what.attempts} attempts: {what.error}: {what.message}"
         case _:
@@ -139,6 +172,17 @@ def details(what: Event | Obituary) -> list[str]:
 def printable(text: str) -> str:
     """Text without what could steer a terminal: names and UIDs come from outside."""
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def _step(what: StepTaken) -> str:
+    sent = f"{len(what.sent)} events sent" if what.sent else "nothing to say"
+    changed = ", its state changed" if what.before != what.after else ""
+    how = "" if what.handled is Handled.DECIDED else f"{what.handled}: "
+    return f"{what.hop}, {what.origin.topic}/{what.origin.partition}/{what.origin.offset}: {how}{sent}{changed}"
+
+
+def _letter(what: LetterRequeued | LetterDiscarded) -> str:
+    return f"{what.letter.partition}/{what.letter.offset}"
 
 
 def _revision(what: StudyAssembled | StudyTriaged) -> str:

@@ -8,14 +8,29 @@
 - *escalate* decides who that is, and goes on until a person takes it (streams/escalate.py).
 - *write*, *notify* and *console* decide nothing either: they put results into PACS and worklist (gateways/pacs,
   gateways/worklist), tell people (gateways/alerts), and show them what there is (gateways/console).
+- *watch*, *audit* and *archive* look after the rest: what is silent becomes an alarm (gateways/watch), what happened is
+  chained so that nobody changes it unnoticed (gateways/audit), and kept for years (gateways/archive).
 
 Each line of :func:`pipeline` says which topics a hop reads and, last, which it writes.
-Time comes to the stateful hops as ``triage.deadlines``; what no hop can handle ends in ``dead.letters``.
+Time comes to the stateful hops as ``triage.deadlines``; what no hop can handle ends in ``dead.letters``, and what each
+hop did with each event, and why, in ``triage.steps``.
 """
 
 from functools import partial
 
-from schemas.topics import AUDIT_VIEWS, DEADLINES, DELIVERIES, DICOM_SERIES, RESULTS, STUDIES, alerts
+from schemas.topics import (
+    ALARMS,
+    AUDIT_ACTS,
+    AUDIT_TRAIL,
+    DEAD_LETTERS,
+    DEADLINES,
+    DELIVERIES,
+    DICOM_SERIES,
+    RESULTS,
+    STEPS,
+    STUDIES,
+    alerts,
+)
 from streams import confirm as second
 from streams import infer as first
 from streams.alert import StudyAlert, alert
@@ -31,6 +46,18 @@ def pipeline(sites: Sites, inference: Inference) -> tuple[Hop, ...]:
     notifications = tuple(alerts(site) for site in sites.names)
     decide_complete, decide_urgent = partial(assemble, sites), partial(alert, sites)
     decide_who = partial(escalate, sites)
+    kept = (
+        DICOM_SERIES,
+        DEADLINES,
+        STUDIES,
+        RESULTS,
+        STEPS,
+        *notifications,
+        DELIVERIES,
+        ALARMS,
+        AUDIT_ACTS,
+        DEAD_LETTERS,
+    )
     shown = (DICOM_SERIES, STUDIES, RESULTS, *notifications, DELIVERIES)
     infer, confirm = partial(first.infer, sites, inference), partial(second.confirm, sites, inference)
     waiting, failed = partial(first.waiting, sites), partial(first.failed, sites)
@@ -45,5 +72,8 @@ def pipeline(sites: Sites, inference: Inference) -> tuple[Hop, ...]:
         ),
         Gateway("write", (RESULTS,), (DELIVERIES,)),
         Gateway("notify", notifications, notifications),
-        Gateway("console", shown, (*notifications, AUDIT_VIEWS)),
+        Gateway("console", shown, (*notifications, AUDIT_ACTS)),
+        Gateway("watch", (DICOM_SERIES, STUDIES, RESULTS), (ALARMS,)),
+        Gateway("audit", kept, (AUDIT_TRAIL,)),
+        Gateway("archive", (*kept, AUDIT_TRAIL), (AUDIT_ACTS,)),
     )

@@ -171,7 +171,7 @@ class Console:
         return uvicorn.Config(
             make_app(behind, self._view, keeper),
             log_config=None,
-            access_log=False,  # addresses of patients' studies are nobody's business; who saw what is on audit.views
+            access_log=False,  # addresses of patients' studies are nobody's business; who saw what is on audit.acts
             server_header=False,
             forwarded_allow_ips=",".join(settings.proxies),
             timeout_graceful_shutdown=5,

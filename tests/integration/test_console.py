@@ -50,7 +50,7 @@ class House:
 
     def said(self, alert_id: UUID | None = None) -> list[Event]:
         """What stands on the topics that the console writes to, about an alert or about studies."""
-        topic = "audit.views" if alert_id is None else "alerts.suwon"
+        topic = "audit.acts" if alert_id is None else "alerts.suwon"
         found = [decode(record.headers, record.value) for record in kafka.read(self.bootstrap, [topic])]
         return [event for event in found if alert_id is None or event.key == str(alert_id)]
 

@@ -3,7 +3,21 @@
 import asyncio
 from typing import Final
 
-from schemas.audit import Role, Sight, StudyViewed
+from schemas.alarms import AlarmCleared, AlarmKind, AlarmRaised
+from schemas.audit import (
+    INSTALLATION,
+    AuditExported,
+    LetterDiscarded,
+    LetterRequeued,
+    Origin,
+    RecordsDropped,
+    ReplayFinished,
+    ReplayStarted,
+    Role,
+    SegmentArchived,
+    Sight,
+    StudyViewed,
+)
 from schemas.base import Event
 from schemas.deliveries import (
     ObjectKind,
@@ -32,6 +46,7 @@ from schemas.paging import (
     AlertSeen,
     AlertUndelivered,
 )
+from schemas.steps import PortAnswer, StepTaken
 from streams.alert import alert
 from streams.assemble import assemble
 from streams.escalate import escalate
@@ -65,7 +80,7 @@ def _journey() -> tuple[Event, ...]:
     assert isinstance(withdrawn.events[0], AlertWithdrawn)
     life = _life(raised.events[0])
     alerts = (raised.events[0], waited, *life, final, gone, withdrawn.events[0])
-    return (batch, quarantined, provisional, bleed, *alerts, *_deliveries(bleed))
+    return (batch, quarantined, provisional, bleed, *alerts, *_deliveries(bleed), *_record(provisional, bleed))
 
 
 def _life(raised: AlertRaised) -> tuple[Event, ...]:
@@ -135,6 +150,39 @@ def _deliveries(result: StudyTriaged) -> tuple[Event, ...]:
         ),
         WorklistUpdated(**worklist, priority=result.priority, message="1"),
         WorklistRejected(**worklist, reason="AR: unknown order", priority=result.priority, message="1"),
+    )
+
+
+def _record(study: StudyAssembled, result: StudyTriaged) -> tuple[Event, ...]:
+    """What is said of the record, and of the installation."""
+    origin, letter = (
+        Origin(topic="triage.studies", partition=7, offset=3),
+        Origin(topic="dead.letters", partition=7, offset=0),
+    )
+    model = stored("model")
+    act = {"time": at(50), "site": INSTALLATION, "by": "operator"}
+    alarm = {"site": "suwon", "kind": AlarmKind.SCANNER_SILENT, "subject": "suwon/CT1", "since": at(45)}
+    return (
+        StepTaken(
+            time=study.time,
+            site=study.site,
+            study_uid=study.study_uid,
+            hop="infer",
+            origin=origin,
+            event=study.event_id,
+            sent=(result.event_id,),
+            rules=stored("rules"),
+            answers=(PortAnswer(asked="identify ich_hyperdensity@1", answer=model.digest, device="cpu"),),
+        ),
+        ReplayStarted(**act, run="r1", begin=at(0), end=None, differs=("model ich_hyperdensity@2",)),
+        ReplayFinished(**act, run="r1", same=499, different=1, report=stored("report").digest),
+        LetterRequeued(**act, letter=letter, attempt=1, to="triage.studies"),
+        LetterDiscarded(**act, letter=letter, reason="a test of the scanner's vendor"),
+        SegmentArchived(**act | {"by": "archiver"}, first=origin, last_offset=9, records=7, segment=stored("segment")),
+        RecordsDropped(**act | {"by": "archiver"}, before=origin),
+        AuditExported(**act, what=f"bundle of study {study.key}", records=12),
+        AlarmRaised(**alarm, time=at(60), detail="no image since 12:00:45 UTC"),
+        AlarmCleared(**alarm, time=at(61)),
     )
 
 

@@ -19,9 +19,12 @@ def test_the_topics_of_two_sites() -> None:
         "triage.deadlines",
         "triage.studies",
         "triage.results",
+        "triage.steps",
         "pacs.deliveries",
-        "audit.views",
+        "operations.alarms",
+        "audit.acts",
         "dead.letters",
+        "audit.trail",
         "alerts.icheon",
         "alerts.suwon",
     ]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 import pytest
 
 from gateways.kafka import Record
+from schemas.base import StudyEvent
 from schemas.envelope import EVENT_TYPES
 from schemas.identity import study_key
 from schemas.topics import all_topics
@@ -17,7 +18,7 @@ from tests.unit.sinsok.commandline import dead_letter, record, sinsok
 
 START_MS = 1_772_334_000_000
 UID = "2.25.1"
-STUDY_EVENTS = [event for event in JOURNEY if event.TYPE != "sinsok.InstanceQuarantined.v1"]
+STUDY_EVENTS = [event for event in JOURNEY if isinstance(event, StudyEvent)]
 
 
 @pytest.fixture

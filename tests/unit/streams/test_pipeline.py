@@ -7,7 +7,8 @@ HOPS = {hop.name: hop for hop in pipeline(SITES, FakeServer())}
 
 
 def test_the_two_readings_are_two_hops_on_the_same_topics() -> None:
-    assert list(HOPS) == ["receive", "assemble", "infer", "confirm", "alert", "escalate", "write", "notify", "console"]
+    deciding = ["receive", "assemble", "infer", "confirm", "alert", "escalate"]
+    assert list(HOPS) == [*deciding, "write", "notify", "console", "watch", "audit", "archive"]
     first, second = HOPS["infer"], HOPS["confirm"]
     assert not isinstance(first, Gateway)
     assert not isinstance(second, Gateway)
