@@ -44,7 +44,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # noqa: E402
 from schemas.base import Event, ObjectRef  # noqa: E402
 from schemas.envelope import encode  # noqa: E402
 from schemas.events import BatchEnd, Geometry, Series, SeriesReceived  # noqa: E402
-from schemas.topics import DEAD_LETTERS, DEADLINES, DICOM_SERIES, STUDIES, Topic, changelog  # noqa: E402
+from schemas.topics import DEAD_LETTERS, DEADLINES, DICOM_SERIES, STEPS, STUDIES, Topic, changelog  # noqa: E402
 from streams.assemble import OpenStudy, assemble  # noqa: E402
 from streams.hop import StatefulHop, Step  # noqa: E402
 from streams.route import Route  # noqa: E402
@@ -318,7 +318,7 @@ def main() -> int:
 
 def compare(options: argparse.Namespace, bootstrap: str, scratch: Path) -> None:
     """Print what was measured."""
-    make_topics(bootstrap, [DICOM_SERIES, DEADLINES, STUDIES, DEAD_LETTERS])
+    make_topics(bootstrap, [DICOM_SERIES, DEADLINES, STUDIES, STEPS, DEAD_LETTERS])
     producer = Producer({"bootstrap.servers": bootstrap, "partitioner": "murmur2_random"})
     for number in range(options.events):
         message = encode(batch(number))

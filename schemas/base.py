@@ -7,10 +7,10 @@ No event carries a patient's name, id, birth date or accession number.
 
 from abc import abstractmethod
 from datetime import UTC, datetime
-from typing import Annotated, ClassVar, Final, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal, Self, TypeVar
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, model_validator
 
 from schemas.identity import derived_id, study_key
 
@@ -23,6 +23,10 @@ Uid = Annotated[str, Field(min_length=1, max_length=128, description="A DICOM UI
 Site = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Millimetres = tuple[float, float, float]
+
+T = TypeVar("T")
+SortedSet = Annotated[frozenset[T], PlainSerializer(sorted, return_type=list[T], when_used="json")]
+"""A set whose JSON is the same in every process."""
 
 _UNSET: Final = UUID(int=0)
 

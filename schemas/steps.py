@@ -12,7 +12,7 @@ from uuid import UUID
 from pydantic import Field
 
 from schemas.audit import Origin
-from schemas.base import Digest, ObjectRef, Record, StudyEvent
+from schemas.base import Digest, ObjectRef, Record, StudyEvent, Utc
 
 
 class Failure(StrEnum):
@@ -57,6 +57,7 @@ class StepTaken(StudyEvent):
     handled: Handled = Handled.DECIDED
     before: Digest | None = Field(default=None, description="Of the row, as JSON; None where there was none")
     after: Digest | None = Field(default=None, description="The same, behind the step")
+    deadline: Utc | None = Field(default=None, description="When the row behind the step wants to hear of time")
     sent: tuple[UUID, ...] = Field(description="event_ids of what it sent, in order")
     rules: Annotated[ObjectRef | None, Field(description="The rules of the site that it decided by")] = None
     answers: tuple[PortAnswer, ...] = ()

@@ -8,20 +8,26 @@ import threading
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import structlog
+
 from gateways import kafka
 from gateways.health import Complaints, HealthServer
 from gateways.inference.recorded import Recorded
 from gateways.inference.triton import TritonInference
 from gateways.objects import FileStore
 from gateways.process import CannotStart, Process
+from schemas.base import ObjectRef
 from sinsok.errors import UsageError, UserError
 from sinsok.settings import Settings
 from sinsok.stack.processes import HOPS, PROCESSES
+from streams.answers import Heard
 from streams.hop import StatefulHop, StatelessHop
 from streams.log_limit import LogLimit
 from streams.pipeline import pipeline
 from streams.ports import Inference
 from streams.settings import StreamSettings
+
+log = structlog.get_logger()
 
 
 def stream_hop(settings: Settings, name: str, inference: Inference) -> StatelessHop | StatefulHop[Any]:
@@ -52,15 +58,25 @@ def run_streams(settings: Settings, name: str) -> None:
     from streams.worker import run
 
     triton = TritonInference(settings.triton, FileStore(settings.store))
-    hop = stream_hop(settings, name, Recorded(triton, settings.store))
+    hop = stream_hop(settings, name, Heard(Recorded(triton, settings.store)))
     streams = stream_settings(settings, name)
 
     def serve(health: Complaints) -> None:
         # A hop that is stuck ends itself: while it answers it is alive.
         _health(settings, f"streams-{name}", alive=list, ready=health).start()
 
-    if code := run(hop, streams, on_health=serve, answered_at=lambda: triton.answered_at):
+    if code := run(hop, streams, on_health=serve, answered_at=lambda: triton.answered_at, rules=_kept_rules(settings)):
         raise SystemExit(code)
+
+
+def _kept_rules(settings: Settings) -> dict[str, ObjectRef]:
+    """The rules of each site, kept where a replay finds them. A disk that is full must not keep a hop from deciding."""
+    store = FileStore(settings.store)
+    try:
+        return {site: store.put(text.encode(), "rules", ".json") for site, text in settings.rules.as_json().items()}
+    except OSError as error:
+        log.error("the rules are not kept: replays of what is decided now need them given", error=error.strerror)
+        return {}
 
 
 def run_dicom_gateway(settings: Settings) -> None:

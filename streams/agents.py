@@ -11,7 +11,7 @@ What a hop decides is in its own file. Here is what keeps anything from being lo
 import asyncio
 import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple, NoReturn
@@ -19,12 +19,15 @@ from typing import Any, NamedTuple, NoReturn
 import faust
 import structlog
 
-from schemas.base import Event
+from schemas.audit import Origin
+from schemas.base import Event, ObjectRef, StudyEvent
 from schemas.envelope import NotAnEvent, decode, encode
 from schemas.failures import Unavailable, Unreadable
 from schemas.identity import trace_id
+from schemas.steps import Handled, StepTaken
 from schemas.topics import DEAD_LETTERS, Topic, topic_of
 from streams import metrics
+from streams.answers import heard, listen
 from streams.dead_letters import Obituary, with_obituary
 from streams.faust_app import RAW, Outgoing, RefusedError, TooLargeError, partition_of, send
 from streams.hop import StatelessHop
@@ -51,9 +54,17 @@ class Agent:
     """Events of a stream that are under way at a time."""
 
     def __init__(
-        self, name: str, reads: Sequence[Topic], app: faust.App, settings: StreamSettings, *, isolated: bool
+        self,
+        name: str,
+        reads: Sequence[Topic],
+        app: faust.App,
+        settings: StreamSettings,
+        rules: Mapping[str, ObjectRef],
+        *,
+        isolated: bool,
     ) -> None:
         self.name = name
+        self._rules = rules
         self.app = app
         self.settings = settings
         self._waits: dict[Place, tuple[float, str]] = {}
@@ -152,6 +163,32 @@ class Agent:
             seconds=round(seconds, 4),
         )
 
+    def taken(
+        self, message: Any, event: Event, sent: Sequence[Event], handled: Handled = Handled.DECIDED, **row: Any
+    ) -> tuple[StepTaken, ...]:
+        """What is said of a step, for the record; nothing where the event is about no study."""
+        if not isinstance(event, StudyEvent):
+            return ()
+        step = StepTaken(
+            time=event.time,
+            site=event.site,
+            study_uid=event.study_uid,
+            hop=self.name,
+            alert_id=getattr(event, "alert_id", None),
+            origin=Origin(topic=message.topic, partition=message.partition, offset=message.offset),
+            event=event.event_id,
+            handled=handled,
+            sent=tuple(one.event_id for one in sent),
+            rules=self._rules.get(event.site),
+            answers=heard(),
+            **row,
+        )
+        return (step,)
+
+    def row(self, message: Any) -> dict[str, Any]:
+        """Of the row of a message, what is said where a step leaves it as it is."""
+        return {}
+
     def check(self, message: Any, event: Event) -> None:
         """Raise :class:`NotAnEvent` for an event this hop must not take."""
 
@@ -161,6 +198,7 @@ class Agent:
         reported = False
         attempts = 0
         for pause in self._backoff:
+            listen()
             try:
                 return await self.handle(message, event)
             except (Interrupted, UnreadableRowError, MemoryError):
@@ -176,23 +214,27 @@ class Agent:
                 )
                 self._waits[place] = (began, describe(error))
                 if not reported and time.monotonic() - began >= self.settings.report_waiting_after_s:
-                    await self.send(self.while_waiting(event, error), place)
+                    said = self.while_waiting(event, error)
+                    taken = self.taken(message, event, said, Handled.WAITING, **self.row(message)) if said else ()
+                    await self.send([*said, *taken], place)
                     reported = True
             except Exception as error:  # noqa: BLE001 - the agent's edge: one event must not stop the others
                 attempts += 1
                 first_failure = first_failure or datetime.now(UTC)
                 if attempts >= self.settings.attempts or isinstance(error, Unreadable | TooLargeError):
-                    await self._tell_buried(event, place)
+                    said = await self._tell_buried(event, place)
                     await self._bury(message, error, attempts, first_failure, event)
+                    await self.send(self.taken(message, event, said, Handled.BURIED, **self.row(message)), place)
                     return None
                 metrics.RETRIES.labels(self.name, type(error).__name__).inc()
             await self._pause(pause)
         raise AssertionError("a backoff does not end")
 
-    async def _tell_buried(self, event: Event, place: Place) -> None:
+    async def _tell_buried(self, event: Event, place: Place) -> Sequence[Event]:
         """Say that nothing came of an event, where that can be said: its letter must be written in any case."""
         try:
-            await self.send(self.when_buried(event), place)
+            said = self.when_buried(event)
+            await self.send(said, place)
         except (Interrupted, MemoryError):
             raise
         except Exception as error:  # noqa: BLE001 - what is wrong with the event may be wrong with this too
@@ -204,6 +246,8 @@ class Agent:
                 error=type(error).__name__,
                 detail=describe(error),
             )
+            return ()
+        return said
 
     async def send(self, events: Sequence[Event], place: Place) -> None:
         """Send events and return when the broker has them."""
@@ -269,14 +313,16 @@ class Agent:
 class StatelessAgent(Agent):
     """One event of each partition at a time."""
 
-    def __init__(self, hop: StatelessHop, app: faust.App, settings: StreamSettings) -> None:
-        super().__init__(hop.name, hop.reads, app, settings, isolated=True)
+    def __init__(
+        self, hop: StatelessHop, app: faust.App, settings: StreamSettings, rules: Mapping[str, ObjectRef]
+    ) -> None:
+        super().__init__(hop.name, hop.reads, app, settings, rules, isolated=True)
         self._hop = hop
 
     async def handle(self, message: Any, event: Event) -> Sequence[Event]:
         """Ask the hop, send its answer."""
         sent = await self._hop.handle(event)
-        await self.send(sent, place_of(message))
+        await self.send([*sent, *self.taken(message, event, sent)], place_of(message))
         return sent
 
     def while_waiting(self, event: Event, error: Unavailable) -> Sequence[Event]:

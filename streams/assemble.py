@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from schemas.base import Event, Record, Uid, Utc
+from schemas.base import Event, Record, SortedSet, Uid, Utc
 from schemas.events import BatchEnd, ClosingReason, DeadlinePassed, Evidence, Series, SeriesReceived, StudyAssembled
 from streams.hop import Step, StudyState
 from streams.route import route
@@ -37,7 +37,7 @@ class OpenStudy(StudyState):
     last_batch_at: Utc
     closed: bool = False
     revision: int = Field(description="Number of the newest revision, or where to count from")
-    carried: frozenset[str] = Field(default=frozenset(), description="Series contents that went out already")
+    carried: SortedSet[str] = Field(default=frozenset(), description="Series contents that went out already")
     series: dict[Uid, Batch]
 
     @property

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from schemas.base import Record
+from schemas.base import Record, SortedSet
 from schemas.events import Priority
 from schemas.paging import Name
 
@@ -44,7 +44,7 @@ class Hours(Record):
 
     begin: LocalTime = time(0)
     end: LocalTime = time(0)
-    days: frozenset[Weekday] = frozenset(Weekday)
+    days: SortedSet[Weekday] = frozenset(Weekday)
     holidays: bool = Field(
         default=True, description="Whether it holds on the site's holidays, whatever day of the week they are"
     )
@@ -124,14 +124,14 @@ class Paging(Record):
     """
 
     timezone: str = "Asia/Seoul"
-    holidays: frozenset[date] = frozenset()
+    holidays: SortedSet[date] = frozenset()
     chains: tuple[Chain, ...] = Field(
         default=(), description="The first whose hours cover the moment; none at all: nobody is paged"
     )
     deliver_within_s: dict[Priority, Seconds] = Field(default={Priority.STAT: 60.0, Priority.URGENT: 600.0})
     answer_within_s: dict[Priority, Seconds] = Field(default={Priority.STAT: 600.0, Priority.URGENT: 2 * _HOUR})
     quiet: tuple[Hours, ...] = Field(default=(), description="When only critical alerts disturb anybody")
-    critical: frozenset[Priority] = Field(
+    critical: SortedSet[Priority] = Field(
         default=frozenset({Priority.STAT}), description="Never deferred, by quiet hours or by a budget"
     )
     pages_per_shift: Annotated[int, Field(ge=0)] | None = Field(

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
-from schemas.base import Record
+from schemas.base import Record, SortedSet
 from schemas.codes import Concept
 from schemas.events import Finding, Priority
 
@@ -50,7 +50,7 @@ class AlertPolicy(Record):
     """The rules of a site. The most urgent rule that holds decides; where none holds a finding is routine."""
 
     rules: tuple[Rule, ...] = ()
-    page: frozenset[Priority] = Field(
+    page: SortedSet[Priority] = Field(
         default=frozenset({Priority.STAT, Priority.URGENT}), description="Priorities that raise an alert"
     )
     confirm_within_s: Annotated[float, Field(gt=0, le=24 * 3600)] = Field(

@@ -47,6 +47,10 @@ class Sites:
         """The sites, in alphabetical order."""
         return tuple(sorted(self._rules))
 
+    def as_json(self) -> dict[str, str]:
+        """The rules of each site as JSON: what :meth:`SiteRules.model_validate_json` reads."""
+        return {site: rules.model_dump_json() for site, rules in sorted(self._rules.items())}
+
     def of(self, site: str) -> SiteRules:
         """The rules of a site."""
         return self._rules.get(site, self._unknown)

@@ -1,13 +1,13 @@
 """Hops that remember: a row of a table for each study or alert, and a clock that turns deadlines into events."""
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import faust
 
-from schemas.base import Event
+from schemas.base import Event, ObjectRef
 from schemas.envelope import NotAnEvent
 from schemas.events import DeadlinePassed
 from schemas.topics import DEADLINES, changelog
@@ -15,7 +15,7 @@ from streams import metrics
 from streams.agents import Agent, Place, outgoing, place_of
 from streams.faust_app import TooLargeError, partition_of
 from streams.hop import StatefulHop
-from streams.rows import Rows, UnreadableRowError
+from streams.rows import Rows, UnreadableRowError, digest_of
 from streams.settings import StreamSettings
 from streams.watchdog import Partition
 from streams.window import Interrupted
@@ -29,8 +29,10 @@ class StatefulAgent(Agent):
 
     window = 64
 
-    def __init__(self, hop: StatefulHop[Any], app: faust.App, settings: StreamSettings) -> None:
-        super().__init__(hop.name, hop.reads, app, settings, isolated=False)
+    def __init__(
+        self, hop: StatefulHop[Any], app: faust.App, settings: StreamSettings, rules: Mapping[str, ObjectRef]
+    ) -> None:
+        super().__init__(hop.name, hop.reads, app, settings, rules, isolated=False)
         self._hop = hop
         self._table = app.Table(hop.table, partitions=DEADLINES.partitions, key_type=bytes, value_type=bytes)
         self._table.on_lost = lambda error: self.die("a change of state was not taken by the broker", error)
@@ -60,13 +62,26 @@ class StatefulAgent(Agent):
         row = b"" if step.state is None else self._rows.dump(step.state)
         if len(row) > self._row_limit:
             raise TooLargeError("the row is larger than its topic allows")
-        await self.send(step.events, place_of(message))
+        taken = self.taken(
+            message,
+            event,
+            step.events,
+            before=self._rows.digest(key),
+            after=digest_of(row) if step.state else None,
+            deadline=step.state and step.state.deadline,
+        )
+        await self.send([*step.events, *taken], place_of(message))
         self._check_still_ours(message)
         if step.state is None:
             self._rows.forget(key)
         else:
             self._rows.put(key, row, step.state)
         return step.events
+
+    def row(self, message: Any) -> dict[str, Any]:
+        """Its digest, before and after; an event that is buried changes nothing."""
+        digest, state = self._rows.digest(message.key), self._rows.get(message.key)
+        return {"before": digest, "after": digest, "deadline": state and state.deadline}
 
     def _check_still_ours(self, message: Any) -> None:
         """Raise :class:`Interrupted` where partitions were assigned anew: another worker may have changed the row."""

@@ -4,12 +4,13 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
 
-from schemas.topics import Topic, changelog
+from schemas.base import ObjectRef
+from schemas.topics import STEPS, Topic, changelog
 from streams import metrics
 from streams.agents import Agent, StatelessAgent
 from streams.faust_app import NotReadyError, Slot, Worker, app_id, check_broker, new_app
@@ -32,6 +33,7 @@ class HopWorker:
         hop: StatelessHop | StatefulHop[Any],
         settings: StreamSettings,
         answered_at: Callable[[], float] = lambda: 0.0,
+        rules: Mapping[str, ObjectRef] | None = None,
     ) -> None:
         self.hop = hop
         self.settings = settings
@@ -39,9 +41,9 @@ class HopWorker:
         self._slot = Slot(hop.name, settings.datadir)
         self.app = new_app(hop.name, self._slot.instance, settings)
         self.agent: Agent = (
-            StatefulAgent(hop, self.app, settings)
+            StatefulAgent(hop, self.app, settings, rules or {})
             if isinstance(hop, StatefulHop)
-            else StatelessAgent(hop, self.app, settings)
+            else StatelessAgent(hop, self.app, settings, rules or {})
         )
         self._watched = frozenset(topic.name for topic in hop.reads)
         self._complaints: list[str] = ["starting"]
@@ -120,9 +122,9 @@ class HopWorker:
 
 
 def topics_of(hop: StatelessHop | StatefulHop[Any]) -> tuple[Topic, ...]:
-    """Every topic a hop needs before it starts: those it reads and writes, and its changelog."""
+    """Every topic a hop needs before it starts: what it reads and writes, its changelog, and the record of its steps."""
     state = (changelog(app_id(hop.name), hop.table),) if isinstance(hop, StatefulHop) else ()
-    return (*hop.reads, *hop.writes, *state)
+    return (*hop.reads, *hop.writes, STEPS, *state)
 
 
 def run(
@@ -130,13 +132,15 @@ def run(
     settings: StreamSettings,
     on_health: Callable[[Callable[[], list[str]]], None] | None = None,
     answered_at: Callable[[], float] = lambda: 0.0,
+    rules: Mapping[str, ObjectRef] | None = None,
 ) -> int:
     """Run a hop until SIGTERM and return the exit code. ``on_health`` is given the health check before it starts.
 
-    ``answered_at`` says when a port last answered (monotonic): a long event of many answers is not stuck.
+    ``answered_at`` says when a port last answered (monotonic): a long event of many answers is not stuck. ``rules`` of
+    each site are named in the record of what the hop did.
     """
     try:
-        worker = HopWorker(hop, settings, answered_at)
+        worker = HopWorker(hop, settings, answered_at, rules)
     except WrongVersionError as error:
         log.error(str(error), hop=hop.name)
         return 1

@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from schemas.base import Event
 from schemas.envelope import encode
-from schemas.topics import DEAD_LETTERS, DEADLINES, STUDIES, Topic, alerts, changelog, topic_of
+from schemas.topics import DEAD_LETTERS, DEADLINES, STEPS, STUDIES, Topic, alerts, changelog, topic_of
 from streams.settings import StreamSettings
 
 CHECKOUT = Path(__file__).parents[2]
@@ -46,7 +46,7 @@ def make_topics(bootstrap: str, topics: Iterable[Topic]) -> None:
 def make_test_topics(bootstrap: str, site: str) -> None:
     """Every topic the test hops of a site need."""
     states = changelog(f"sinsok-collect-{site}", "studies")
-    make_topics(bootstrap, (STUDIES, DEADLINES, DEAD_LETTERS, alerts(site), states))
+    make_topics(bootstrap, (STUDIES, DEADLINES, STEPS, DEAD_LETTERS, alerts(site), states))
 
 
 class Sender:
