@@ -5,12 +5,14 @@ librdkafka's own chatter goes to the ``librdkafka`` logger and never to the term
 """
 
 import logging
+import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from schemas.base import Event
 from schemas.envelope import Headers, encode
@@ -24,6 +26,16 @@ _CHATTER: Final = logging.getLogger("librdkafka")
 _CHATTER.addHandler(logging.NullHandler())  # else Python prints it where nobody has configured logging
 
 Start = Literal["beginning", "end"]
+Place = tuple[str, int]
+"""A partition: its topic and its number."""
+
+
+class Dropped(Unavailable):
+    """The broker has let go of records that were to be read; ``place`` is their partition."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(f"Kafka has let go of records of {place[0]}/{place[1]} while they were read")
+        self.place = place
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,7 @@ def producer(bootstrap: str, **settings: str | int) -> Producer:
     It places keys on partitions as Java clients and Faust do (murmur2), which librdkafka's default does not: events
     of one study must meet on one partition whoever wrote them. ``settings`` are librdkafka's, and go before these.
     """
+    sys.audit("sinsok.producer", bootstrap)
     defaults: dict[str, Any] = {
         "enable.idempotence": True,
         "acks": "all",
@@ -62,6 +75,7 @@ def consumer(bootstrap: str, group: str, **settings: str | int) -> Consumer:
 
     ``settings`` are librdkafka's, and go before these.
     """
+    sys.audit("sinsok.consumer", bootstrap)
     defaults: dict[str, Any] = {
         "group.id": group,
         "enable.auto.commit": False,
@@ -99,45 +113,73 @@ def read(bootstrap: str, topics: Iterable[str], start: Start = "beginning", foll
     Belongs to no consumer group: nothing is committed, and nobody else is disturbed. Raises :class:`Unavailable`
     where the broker does not answer or a topic is not there.
     """
-    consumer = Consumer(
-        quiet(bootstrap)
-        | {
-            "group.id": "sinsok-reader",  # librdkafka insists on one; assigned partitions never join it
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "fetch.message.max.bytes": MAX_EVENT_BYTES,
-        }
-    )
+    with reader(bootstrap) as consumer:
+        found = spans(consumer, bootstrap, topics)
+        begin = {place: low if start == "beginning" else high for place, (low, high) in found.items()}
+        # The end as it is now: a topic that is written to all the time would otherwise never end.
+        ends = {place: high for place, (_, high) in found.items()}
+        yield from records(consumer, bootstrap, begin, None if follow else ends)
+
+
+@contextmanager
+def reader(bootstrap: str, **settings: str | int) -> Iterator[Consumer]:
+    """A consumer of no group, for :func:`spans` and :func:`records`. ``settings`` are librdkafka's, and go before ours.
+
+    What the broker has let go of is passed over, unless ``auto.offset.reset`` is ``error``.
+    """
+    defaults: dict[str, Any] = {
+        "group.id": "sinsok-reader",  # librdkafka insists on one; assigned partitions never join it
+        "enable.auto.commit": False,
+        "enable.partition.eof": True,
+        "fetch.message.max.bytes": MAX_EVENT_BYTES,
+        "auto.offset.reset": "earliest",
+    }
+    consumer = Consumer(quiet(bootstrap) | defaults | settings)
     try:
-        yield from _records(consumer, bootstrap, list(topics), start, follow)
+        yield consumer
     finally:
         consumer.close()
 
 
-def _records(consumer: Consumer, bootstrap: str, topics: list[str], start: Start, follow: bool) -> Iterator[Record]:
-    known = metadata(consumer, bootstrap)
-    absent = [topic for topic in topics if topic not in known]
+def spans(consumer: Consumer, bootstrap: str, topics: Iterable[str]) -> dict[Place, tuple[int, int]]:
+    """First offset and the one after the last, of each partition of these topics, as they are now.
+
+    Raises :class:`Unavailable` where the broker does not answer or a topic is not there.
+    """
+    wanted, known = list(topics), metadata(consumer, bootstrap)
+    absent = [topic for topic in wanted if topic not in known]
     if absent:
         raise Unavailable(f"Kafka at {bootstrap} has no topic {', '.join(absent)}: create it with `sinsok topics`")
-    offset = OFFSET_BEGINNING if start == "beginning" else OFFSET_END
-    partitions = [(topic, number) for topic in topics for number in known[topic].partitions]
-    # The end as it is now: a topic that is written to all the time would otherwise never end.
-    ends = {place: _end(consumer, bootstrap, place) for place in partitions}
-    unread = {place for place, (low, high) in ends.items() if high > low and start == "beginning"}
-    consumer.assign([TopicPartition(*place, offset) for place in partitions])
-    while follow or unread:
+    places = [(topic, number) for topic in wanted for number in known[topic].partitions]
+    return {place: span(consumer, bootstrap, place) for place in places}
+
+
+def records(
+    consumer: Consumer, bootstrap: str, begin: Mapping[Place, int], ends: Mapping[Place, int] | None
+) -> Iterator[Record]:
+    """The records of partitions from their offsets in ``begin`` to before those in ``ends``; None: as they come.
+
+    Raises :class:`Unavailable`; :class:`Dropped` where the broker let go of them meanwhile, and the consumer does not
+    pass over that.
+    """
+    unread = {place for place, offset in begin.items() if ends is None or offset < ends[place]}
+    consumer.assign([TopicPartition(*place, begin[place]) for place in unread])
+    while unread:
         message = consumer.poll(0.2)
         if message is None:
             continue
         place = (message.topic(), message.partition())
         error = message.error()
         if error is None:
-            if follow or message.offset() < ends[place][1]:
-                yield _record(message)
-            if message.offset() + 1 >= ends[place][1]:
+            if ends is None or message.offset() < ends[place]:
+                yield record_of(message)
+            if ends is not None and message.offset() + 1 >= ends[place]:
                 unread.discard(place)
         elif error.code() == KafkaError._PARTITION_EOF:
-            unread.discard(place)
+            if ends is not None:
+                unread.discard(place)
+        elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+            raise Dropped(place)
         elif not error.retriable() and error.code() != KafkaError._ALL_BROKERS_DOWN:
             raise Unavailable(f"Kafka at {bootstrap}: {error.str()}")
 
@@ -161,8 +203,11 @@ def metadata(client: Any, bootstrap: str) -> dict[str, Any]:
         raise Unavailable(f"Kafka at {bootstrap} does not answer: {error.args[0].str()}") from error
 
 
-def _end(consumer: Consumer, bootstrap: str, place: tuple[str, int]) -> tuple[int, int]:
-    """First offset and the one after the last. A partition may be a moment without a leader, as after its creation."""
+def span(consumer: Consumer, bootstrap: str, place: Place) -> tuple[int, int]:
+    """First offset of a partition and the one after its last.
+
+    It may be a moment without a leader, as after its creation. Raises :class:`Unavailable`.
+    """
     until = time.monotonic() + ANSWER_SECONDS
     while True:
         try:
@@ -175,7 +220,8 @@ def _end(consumer: Consumer, bootstrap: str, place: tuple[str, int]) -> tuple[in
             return int(low), int(high)
 
 
-def _record(message: Any) -> Record:
+def record_of(message: Any) -> Record:
+    """What a consumer gave, as a record."""
     headers = [(name, value or b"") for name, value in message.headers() or []]
     return Record(
         message.topic(),

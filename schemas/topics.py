@@ -50,12 +50,15 @@ from schemas.paging import (
 from schemas.steps import StepTaken
 
 PARTITIONS: Final = 12
-_DAY_MS: Final = 24 * 3600 * 1000
 
 
 @dataclass(frozen=True)
 class Topic:
-    """A topic as it must be on the broker."""
+    """A topic as it must be on the broker.
+
+    Its records stand there for at least ``retention_days``; then the archiver drops what it has in the archive. The
+    broker itself never does: what is not archived yet, or not read yet, would be lost.
+    """
 
     name: str
     carries: tuple[type[Event], ...]
@@ -68,7 +71,7 @@ class Topic:
     def settings(self) -> dict[str, str]:
         """Topic configuration for the broker."""
         return {
-            "retention.ms": str(self.retention_days * _DAY_MS),
+            "retention.ms": "-1",
             "max.message.bytes": str(MAX_EVENT_BYTES),
         } | self.config
 

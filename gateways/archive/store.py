@@ -1,0 +1,103 @@
+"""Where segments lie in the object store: ``archive/<topic>/<partition>/``, one file each, never changed."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+from gateways.archive import segment
+from gateways.archive.segment import Segment
+from gateways.kafka import Place, Record
+from gateways.objects import FileStore, write_whole
+from schemas.failures import Unavailable
+
+FOLDER: Final = "archive"
+
+
+@dataclass(frozen=True)
+class Seam:
+    """Two segments of a partition of which the second does not begin where the first ended."""
+
+    before: Segment
+    after: Segment
+
+    def __str__(self) -> str:
+        where = f"archive of {self.before.topic}/{self.before.partition}"
+        if self.after.first > self.before.next:
+            return f"{where}: records {self.before.next} to {self.after.first - 1} are missing"
+        twice = f"{self.after.first} to {min(self.before.last, self.after.last)}"
+        return f"{where}: records {twice} stand twice, in {self.before.path.name} and {self.after.path.name}"
+
+
+class SegmentStore:
+    """The segments in an object store. Nothing in it is ever changed or removed, but what was never finished."""
+
+    def __init__(self, objects: FileStore) -> None:
+        self.root = objects.root / FOLDER
+
+    def topics(self) -> list[str]:
+        """Names of the topics that have segments. Raises :class:`Unavailable` where the store cannot be read."""
+        return [folder.name for folder in _inside(self.root) if folder.is_dir()]
+
+    def partitions(self, topic: str) -> list[int]:
+        """Numbers of the partitions of a topic that have segments. Raises :class:`Unavailable`."""
+        return sorted(int(folder.name) for folder in _inside(self.root / topic) if folder.name.isdecimal())
+
+    def segments(self, place: Place, begin: int = 0) -> list[Segment]:
+        """The segments of a partition that hold anything from this offset on, in order. Raises :class:`Unavailable`."""
+        found = (Segment.at(path) for path in _inside(self._folder(place)))
+        return [one for one in found if one is not None and one.next > begin]
+
+    def strangers(self, place: Place) -> list[Path]:
+        """Files in the folder of a partition that are no segments. Raises :class:`Unavailable`."""
+        return [path for path in _inside(self._folder(place)) if Segment.at(path) is None]
+
+    def newest(self, place: Place) -> Segment | None:
+        """The newest segment of a partition, None where there is none. Raises :class:`Unavailable`."""
+        found = self.segments(place)
+        return found[-1] if found else None
+
+    def put(self, records: Sequence[Record], first: int) -> Segment:
+        """Keep a run of records of one partition that begins at ``first``; durable when this returns.
+
+        Raises ``OSError`` where the disk refuses.
+        """
+        name, data = segment.write(records, first)
+        path = self._folder((records[0].topic, records[0].partition)) / name
+        write_whole(path, data)
+        kept = Segment.at(path)
+        assert kept is not None
+        return kept
+
+    def discard(self, unfinished: Segment) -> None:
+        """Remove a segment that was found damaged before anybody was told of it: the broker still has its records."""
+        unfinished.path.unlink()
+
+    def clean(self) -> int:
+        """Remove what a writer that was killed left half written, and count it. No writer may be at work."""
+        left = list(self.root.glob("*/*/.*.part"))
+        for path in left:
+            with suppress(FileNotFoundError):
+                path.unlink()
+        return len(left)
+
+    def _folder(self, place: Place) -> Path:
+        topic, partition = place
+        return self.root / topic / str(partition)
+
+
+def seams(segments: Iterable[Segment]) -> list[Seam]:
+    """Where segments of one partition, in order, leave records out or hold them twice."""
+    return [Seam(before, after) for before, after in pairwise(segments) if after.first != before.next]
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    """What lies in a folder, by name, without what is hidden; nothing where there is no folder."""
+    try:
+        yield from sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise Unavailable(f"archive in {folder} cannot be read: {error.strerror}") from error
