@@ -1,0 +1,1 @@
+"""The audit trail: every record on every event topic, in chains that nobody can change unnoticed."""

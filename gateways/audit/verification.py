@@ -1,0 +1,149 @@
+"""The whole trail, chain by chain; and, where it is wanted, every event topic against it."""
+
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from gateways.audit.alignment import Seen
+from gateways.audit.canonical import record_digest
+from gateways.audit.fault import Fault, FaultKind
+from gateways.audit.head import Head, Heads, UnusableHead
+from gateways.audit.inspection import ChainInspection
+from gateways.audit.keys import Verifier
+from gateways.kafka import Place, Record
+from schemas.trail import genesis
+
+
+class Audited(NamedTuple):
+    """What the trail says stands at an offset: sha256 as bytes, and which record says so."""
+
+    digest: bytes
+    chain: str
+    sequence: int
+
+
+class TrailInspection:
+    """Takes the records of ``audit.trail`` in the order of each partition.
+
+    ``chains`` are those that there should be; whoever else has a chain is found, and said to have no head.
+    ``checkpoint_records`` may lack a signature. With ``remember`` the places are kept for :meth:`compare`.
+    """
+
+    def __init__(
+        self,
+        chains: Collection[str],
+        heads: Heads,
+        verifier: Verifier,
+        checkpoint_records: int,
+        *,
+        remember: bool = False,
+    ) -> None:
+        self._heads = heads
+        self._verifier = verifier
+        self._most = checkpoint_records
+        self._remember = remember
+        self._faults: list[Fault] = []
+        self._audited: dict[Place, dict[int, Audited]] = defaultdict(dict)
+        self._last_on: dict[int, str] = {}
+        self._chains: dict[str, ChainInspection] = {}
+        for name in sorted(chains):
+            self._add(name)
+
+    @property
+    def chains(self) -> Mapping[str, ChainInspection]:
+        """Every chain that was found or should be there."""
+        return self._chains
+
+    def take(self, record: Record) -> None:
+        """The next record of a partition."""
+        value, key = record.value or b"", (record.key or b"").decode(errors="replace")
+        digest = f"sha256:{sha256(value).hexdigest()}"
+        try:
+            body = json.loads(value.decode())
+            sequence, previous, said = body["sequence"], body["previous"], body["chain"]
+            if type(sequence) is not int or sequence < 0:
+                raise ValueError
+        except (ValueError, KeyError, TypeError, RecursionError):
+            body, sequence, previous, said = {}, -1, "", ""
+        seen = Seen(key, record.partition, record.offset, digest, sequence, previous, said, body)
+        chain = self._chains.get(key) if key == said else None
+        if chain is None:
+            chain = self._owner(seen)
+        if chain is None:
+            name = key or "without a name"
+            self._faults.append(Fault(FaultKind.INSERTED, name, max(sequence, 0), "it is of no chain", at=seen.at))
+            return
+        self._last_on[record.partition] = chain.name
+        chain.take(seen)
+
+    def finish(self) -> list[Fault]:
+        """All that is wrong with the chains, in order."""
+        for chain in self._chains.values():
+            self._faults += chain.finish()
+        return sorted(self._faults, key=lambda one: (one.chain, one.sequence))
+
+    def compare(self, stream: Iterable[Record]) -> tuple[list[Fault], int]:
+        """Hold the records of the event topics, in archive and broker, against the trail, after :meth:`finish`.
+
+        Returns what is wrong, and how many records are newer than the newest audited of their partition: they still
+        wait.
+        """
+        newest = {place: max(offsets) for place, offsets in self._audited.items()}
+        faults, waiting = [], 0
+        for record in stream:
+            place = (record.topic, record.partition)
+            audited = self._audited[place].pop(record.offset, None) if place in self._audited else None
+            at = (*place, record.offset)
+            if audited is not None:
+                if record_digest(record) != f"sha256:{audited.digest.hex()}":
+                    said = "what stands there is not what was audited"
+                    faults.append(Fault(FaultKind.CHANGED, audited.chain, audited.sequence, said, at=at))
+            elif record.offset < newest.get(place, -1):
+                faults.append(Fault(FaultKind.INSERTED, "none", 0, "no audit record knows it", at=at))
+            else:
+                waiting += 1
+        for place, left in self._audited.items():
+            said = f"what it is about is neither on {place[0]} nor in the archive"
+            for offset, audited in left.items():
+                faults.append(Fault(FaultKind.REMOVED, audited.chain, audited.sequence, said, at=(*place, offset)))
+        return sorted(faults, key=lambda one: (one.chain, one.sequence)), waiting
+
+    def _add(self, name: str) -> ChainInspection:
+        head = self._head(name)
+        self._chains[name] = ChainInspection(name, head, self._verifier, self._most, self._accepted)
+        return self._chains[name]
+
+    def _head(self, name: str) -> Head | None:
+        try:
+            head = self._heads.read(name, self._verifier)
+        except UnusableHead as error:
+            self._faults.append(Fault(FaultKind.HEAD, name, 0, str(error)))
+            return None
+        if head is None:
+            said = f"{self._heads.place(name)} is missing: nobody knows where the chain ends"
+            self._faults.append(Fault(FaultKind.HEAD, name, 0, said))
+        return head
+
+    def _owner(self, seen: Seen) -> ChainInspection | None:
+        """Whose a record is that is not as it should be: of the chain it continues, else of the one that it names."""
+        named = [self._chains[name] for name in (seen.key, seen.said) if name in self._chains]
+        if not named and seen.key == seen.said and seen.sequence == 0 and seen.previous == genesis(seen.key):
+            return self._add(seen.key)
+        if not named and seen.partition in self._last_on:
+            named = [self._chains[self._last_on[seen.partition]]]
+            return named[0] if named[0].expects(seen) else None
+        return next((chain for chain in named if chain.expects(seen)), named[0] if named else None)
+
+    def _accepted(self, seen: Seen) -> None:
+        body: dict[str, Any] = seen.body
+        if not self._remember or body.get("digest") is None:
+            return
+        where = body["where"]
+        place, offset = (where["topic"], where["partition"]), where["offset"]
+        known = self._audited[place].get(offset)
+        if known is not None:
+            said = f"record {known.sequence} of {known.chain} is about the same: {place[0]}/{place[1]}/{offset}"
+            self._faults.append(Fault(FaultKind.INSERTED, body["chain"], seen.sequence, said, at=seen.at))
+        self._audited[place][offset] = Audited(bytes.fromhex(body["digest"][7:]), body["chain"], seen.sequence)
