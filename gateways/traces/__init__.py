@@ -1,0 +1,1 @@
+"""One trace a study, from C-STORE to acknowledgement, made from the events and told over OpenTelemetry (OTLP)."""
