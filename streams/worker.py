@@ -122,7 +122,7 @@ class HopWorker:
 
 
 def topics_of(hop: StatelessHop | StatefulHop[Any]) -> tuple[Topic, ...]:
-    """Every topic a hop needs before it starts: what it reads and writes, its changelog, and the record of its steps."""
+    """Every topic a hop needs before it starts: those it reads and writes, its steps' and its changelog."""
     state = (changelog(app_id(hop.name), hop.table),) if isinstance(hop, StatefulHop) else ()
     return (*hop.reads, *hop.writes, STEPS, *state)
 

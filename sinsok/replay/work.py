@@ -1,0 +1,122 @@
+"""A process of a replay, behind the fence: ``python -m sinsok.replay.work FOLDER collect | PART PARTS``.
+
+It ends when its work is done, or when who started it is gone.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+from gateways.inference.recorded import Recorded as RecordedReadings
+from gateways.inference.triton import TritonInference
+from gateways.objects import FileStore
+from schemas.base import ObjectRef
+from schemas.failures import PortFailure
+from schemas.steps import StepTaken
+from sinsok.errors import UserError
+from sinsok.replay import fence
+from sinsok.replay.answers import Answers
+from sinsok.replay.collect import collect
+from sinsok.replay.compare import compare
+from sinsok.replay.rerun import Hops, rerun
+from sinsok.replay.rules import Rules, policy_of
+from sinsok.replay.run import Options, Run
+from sinsok.replay.story import Story, tell
+from sinsok.settings import Settings, load
+
+GROUP: Final = 20
+"""Studies that are written down together."""
+
+
+def main(arguments: list[str]) -> int:
+    """Do a part of the work; errors are one line on stderr."""
+    folder, part = Path(arguments[0]), arguments[1:]
+    settings = load()
+    run = Run(folder)
+    try:
+        options = run.options
+        policy = policy_of(Path(options.policy)) if options.policy else None
+        rules = Rules(FileStore(settings.store), _rules_now(settings), policy, options.model)
+        os.nice(10)  # the live stream goes first
+        fence.close(folder)
+        if part == ["collect"]:
+            collect(run, options, settings)
+        else:
+            _decide(run, options, rules, _answers(run, options, settings), int(part[0]), int(part[1]))
+    except (PortFailure, UserError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 1
+    finally:
+        run.close()
+    return 0
+
+
+def _decide(run: Run, options: Options, rules: Rules, answers: Answers, part: int, parts: int) -> None:
+    began, first_ms, parent = time.monotonic(), run.first_ms(), os.getppid()
+    results = []
+    for key, at_ms in run.open_studies(part, parts):
+        if options.speed is not None:
+            _wait_until(began + (at_ms - first_ms) / 1000 / options.speed, parent)
+        story = tell(run.records_of(key), options.until_ms)
+        again = rerun(story, _hops_for(story, rules, answers), answers, options.until_ms)
+        results.append((key, compare(story, again, options.topics), again.steps))
+        if len(results) >= GROUP or options.speed is not None:
+            run.decided(results)
+            results = []
+        if os.getppid() != parent:
+            return  # nobody waits for the rest
+    run.decided(results)
+
+
+class _hops_for:  # noqa: N801 - a function that remembers
+    """The hops for a step of one study."""
+
+    def __init__(self, story: Story, rules: Rules, answers: Answers) -> None:
+        named = [taken.step.rules for taken in story.steps if taken.step.rules is not None]
+        self._newest: ObjectRef | None = named[-1] if named else None
+        self._site, self._rules, self._answers = story.site, rules, answers
+
+    def __call__(self, step: StepTaken | None) -> Hops:
+        return self._rules.hops(self._site, step, self._newest, self._answers)
+
+
+def _answers(run: Run, options: Options, settings: Settings) -> Answers:
+    live = None
+    if options.infer:
+        store = _Aside(FileStore(settings.store), FileStore(run.folder))
+        live = RecordedReadings(TritonInference(settings.triton, store), run.folder)
+    return Answers(settings.store / "readings", run.identities(), live, options.model)
+
+
+class _Aside:
+    """Reads objects where they are, and puts new ones into the run's folder, under the names they would have had."""
+
+    def __init__(self, live: FileStore, aside: FileStore) -> None:
+        self._live = live
+        self._aside = aside
+
+    def read(self, ref: ObjectRef) -> bytes:
+        """As the store does."""
+        return self._live.read(ref)
+
+    def put(self, data: bytes, folder: str, suffix: str) -> ObjectRef:
+        """The claim check that the store would have given."""
+        kept = self._aside.put(data, folder, suffix)
+        return self._live.ref(folder, kept.digest.removeprefix("sha256:"), suffix, kept.size_bytes)
+
+
+def _rules_now(settings: Settings) -> dict:  # type: ignore[type-arg]
+    return {site: settings.rules.of(site) for site in settings.sites}
+
+
+def _wait_until(moment: float, parent: int) -> None:
+    while (left := moment - time.monotonic()) > 0 and os.getppid() == parent:
+        time.sleep(min(left, 1.0))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

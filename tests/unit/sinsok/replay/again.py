@@ -1,0 +1,66 @@
+"""A generated day, study by study, and how to decide it again without a broker."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from gateways.objects import FileStore
+from sinsok.replay.answers import Answers
+from sinsok.replay.compare import Compared, compare
+from sinsok.replay.rerun import rerun
+from sinsok.replay.rules import Rules
+from sinsok.replay.story import Recorded, Story, tell
+from streams.ports import Inference
+from streams.site import SiteRules
+from tests.day import RULES, SITES, Day, Stood
+
+NOWHERE = Path("/nonexistent")
+NOW = dict.fromkeys(SITES.names, RULES)
+
+
+@cache
+def recorded_day(studies: int = 80, seed: int = 5) -> Day:
+    return Day(studies, seed)
+
+
+def recorded(one: Stood) -> Recorded:
+    kind = dict(one.headers)["ce_type"].decode()
+    return Recorded(one.topic, one.partition, one.offset, one.timestamp_ms, kind, one.value)
+
+
+def stories(day: Day, until_ms: int | None = None) -> dict[str, Story]:
+    """By study key."""
+    records = defaultdict(list)
+    for one in day.records:
+        records[dict(one.headers)["ce_subject"].decode()].append(recorded(one))
+    return {key: tell(all_of_it, until_ms or ms(day)) for key, all_of_it in records.items()}
+
+
+def ms(day: Day) -> int:
+    return int(day.end.timestamp() * 1000)
+
+
+def decide(
+    story: Story,
+    until_ms: int,
+    *,
+    policy: Mapping[str, SiteRules] | None = None,
+    model: str | None = None,
+    live: Inference | None = None,
+) -> Compared:
+    """A study then and now."""
+    rules = Rules(FileStore(NOWHERE), NOW, policy, model)
+    identities = {
+        answer.asked: answer
+        for taken in story.steps
+        for answer in taken.step.answers
+        if answer.asked.startswith("identify") and answer.failure is None
+    }
+    answers = Answers(NOWHERE, identities, live, model)
+    again = rerun(story, lambda step: rules.hops(story.site, step, None, answers), answers, until_ms)
+    return compare(story, again)
+
+
+def decide_all(day: Day, **how: object) -> list[Compared]:
+    return [decide(story, ms(day), **how) for story in stories(day).values()]  # type: ignore[arg-type]
