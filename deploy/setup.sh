@@ -126,12 +126,41 @@ postfix() { # unpacked, not installed: a machine has one mail server
     )
 }
 
+prometheus() { # the same: promtool, which checks and tests the rules
+    say "promtool, for the tests of the alert rules (.local/prometheus)"
+    rm -rf .local/prometheus
+    mkdir -p .local/prometheus
+    (
+        cd .local/prometheus
+        download="apt-get -o APT::Sandbox::User=root download -qq prometheus"
+        $download 2> /dev/null || { $as_root apt-get update -qq && $download; }
+        dpkg-deb -x prometheus*.deb .
+        mv usr/bin/promtool promtool
+        rm -rf ./*.deb etc lib usr var
+    )
+}
+
+rsyslog() { # unpacked, not installed: a machine has one syslog daemon
+    say "rsyslog, the tests' audit record repository (.local/rsyslog)"
+    rm -rf .local/rsyslog
+    mkdir -p .local/rsyslog
+    (
+        cd .local/rsyslog
+        download="apt-get -o APT::Sandbox::User=root download -qq rsyslog rsyslog-openssl libestr0 libfastjson4"
+        $download 2> /dev/null || { $as_root apt-get update -qq && $download; }
+        for package in ./*.deb; do dpkg-deb -x "$package" .; done
+        rm -rf ./*.deb etc lib var
+    )
+}
+
 mkdir -p .local/kafka .local/hapi-libs
 step .venv/.installed "pyproject.toml requirements/dev.txt requirements/build.txt" project
 step .local/kafka/.installed deploy/kafka/pom.xml kafka
 step .local/triton-venv/.installed requirements/triton.txt triton
 step .local/hapi-libs/.installed tests/hapi/pom.xml hapi
 [ -x .local/postfix/usr/lib/postfix/sbin/master ] || postfix
+[ -x .local/rsyslog/usr/sbin/rsyslogd ] || rsyslog
+[ -x .local/prometheus/promtool ] || prometheus
 
 # --- weights of the trained network, where they can be had; nothing below makes setup fail ---------------------------------
 

@@ -5,12 +5,15 @@ It runs in a thread of its own, so that it answers, red, also when the process's
 
 import http.server
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+
+from gateways.metrics import CLOCK_SECONDS
 
 Complaints = Callable[[], list[str]]
 """What is wrong now, one line each; nothing is wrong when it is empty. Called from the server's thread."""
@@ -44,6 +47,7 @@ class HealthServer:
             def do_GET(self) -> None:
                 path = self.path.partition("?")[0]
                 if path == "/metrics":
+                    CLOCK_SECONDS.set(time.time())
                     self._answer(200, generate_latest(registry), CONTENT_TYPE_LATEST)
                 elif path in probes:
                     complaints = _complaints(probes[path])

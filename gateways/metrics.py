@@ -4,6 +4,10 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
+# --- every process -------------------------------------------------------------------------------------------------
+
+CLOCK_SECONDS: Final = Gauge("sinsok_clock_seconds", "The clock of this process when it was asked, since the epoch")
+
 # --- DICOM in ------------------------------------------------------------------------------------------------------
 
 RECEIVED_INSTANCES: Final = Counter(
@@ -95,3 +99,59 @@ PAGE_SECONDS: Final = Histogram(
 CHANNEL_AWAY: Final = Gauge(
     "sinsok_channel_away", "1 while a recipient's channel did not answer when it was last asked", ["channel"]
 )
+
+# --- silence -------------------------------------------------------------------------------------------------------
+
+ALARMS: Final = Gauge("sinsok_alarms", "Alarms that stand; the site sinsok is the whole installation", ["site", "kind"])
+WATCHED_AGE_SECONDS: Final = Gauge(
+    "sinsok_watched_age_seconds", "Since the watcher last knew all that had happened to studies"
+)
+UNDECODABLE_STUDIES: Final = Counter(
+    "sinsok_undecodable_studies", "Records that the watcher read and that are no event"
+)
+SILENT_SECONDS: Final = Gauge(
+    "sinsok_silent_seconds",
+    "Since the newest image, without quiet hours, of a scanner or, where none is named, of the site",
+    ["site", "scanner"],
+)
+STUDIES_OPEN: Final = Gauge(
+    "sinsok_studies_open", "Studies that wait too long for a final revision, or for any result", ["site"]
+)
+STUDIES_UNREAD: Final = Gauge("sinsok_studies_unread", "Studies at which no AI has looked in time", ["site"])
+GROUP_BEHIND_SECONDS: Final = Gauge(
+    "sinsok_group_behind_seconds", "For how long records have been waiting for a consumer group", ["group"]
+)
+CLOCK_SKEW_SECONDS: Final = Gauge(
+    "sinsok_clock_skew_seconds", "The clock of a process against the watcher's; positive: ahead", ["process"]
+)
+CERTIFICATE_SECONDS: Final = Gauge(
+    "sinsok_certificate_seconds",
+    "Until the first certificate of a file ends; negative: it is over, 0: it cannot be read",
+    ["file"],
+)
+
+# --- the archive ---------------------------------------------------------------------------------------------------
+
+ARCHIVED_RECORDS: Final = Counter("sinsok_archived_records", "Records written to the archive and read back", ["topic"])
+ARCHIVE_OPEN_SECONDS: Final = Gauge(
+    "sinsok_archive_open_seconds", "Age of the oldest record read and not archived, 0 if none", ["topic"]
+)
+ARCHIVE_OVERDUE_SECONDS: Final = Gauge(
+    "sinsok_archive_overdue_seconds",
+    "Since when a record has been old enough to leave the broker and is not archived, 0 if none is",
+    ["topic"],
+)
+ARCHIVE_MISSED_RECORDS: Final = Counter(
+    "sinsok_archive_missed_records", "Records that left the broker before they were archived", ["topic"]
+)
+
+# --- audit trail ---------------------------------------------------------------------------------------------------
+
+AUDITED: Final = Counter("sinsok_audited_records", "Records on event topics that have their audit record", ["chain"])
+CHECKPOINTS: Final = Counter("sinsok_audit_checkpoints", "Signed checkpoints written", ["chain"])
+UNSIGNED: Final = Gauge("sinsok_audit_unsigned_records", "Audit records behind the newest checkpoint", ["chain"])
+
+# --- traces --------------------------------------------------------------------------------------------------------
+
+SPANS: Final = Counter("sinsok_spans", "Spans that the collector has taken")
+UNDECODABLE_SPANS: Final = Counter("sinsok_undecodable_spans", "Records that the tracer read and that are no event")

@@ -14,14 +14,19 @@ COMMANDS: Final[dict[str, str]] = {
     "up": "Start the local stack and wait until everything answers.",
     "down": "Stop what `up` started, newest first; delete nothing.",
     "status": "Show each part: state, pid, endpoint, lag.",
+    "alarms": "Show what is wrong with the installation, and since when.",
     "run": "Run one process in the foreground.",
     "phantom": "Write a synthetic, plainly marked DICOM study.",
     "send": "C-STORE all DICOM under some paths.",
     "events": "Print the events of topics.",
     "study": "Show one study's timeline.",
+    "replay": "Run a part of the record again, with no effect, and compare.",
     "deliveries": "Show the results that are not in PACS or worklist yet, and why.",
+    "dead-letters": "List, show, requeue and discard what could not be handled.",
     "accounts": "List, add and remove people who sign in to the console.",
     "topics": "Compare the declared topics with the broker's.",
+    "audit": "Verify and export the audit trail.",
+    "archive": "List and verify what the archive holds.",
     "models": "List, install and check the models.",
     "schemas": "Export JSON Schema and AsyncAPI documents.",
     "check": "Validate the configuration and reach every endpoint.",
@@ -38,7 +43,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"sinsok.commands.{cmd_name}").command
+        command: click.Command = import_module(f"sinsok.commands.{cmd_name.replace('-', '_')}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

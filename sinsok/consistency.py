@@ -9,19 +9,20 @@ from pydantic import ValidationError
 from gateways.inference.repository import configuration, models, versions
 from schemas.failures import Unreadable
 from schemas.models import ClassTable
+from schemas.topics import all_topics
 from sinsok.settings import Settings
 from streams.policy import AlertPolicy
 
 
 def contradictions(settings: Settings) -> list[str]:
-    """Every contradiction between routes, alert rules and the model repository, or within the paging, one line each.
+    """Every contradiction in routes, alert rules, models, paging, archive and watch, one line each.
 
     A repository that is not on this machine contradicts nothing: then the model server has to be asked.
     """
-    paging = paging_contradictions(settings)
+    others = [*paging_contradictions(settings), *archive_contradictions(settings), *_watched(settings)]
     if not settings.model_repository.is_dir():
-        return paging
-    return list(dict.fromkeys([*_routes(settings), *_rules(settings), *paging]))
+        return others
+    return list(dict.fromkeys([*_routes(settings), *_rules(settings), *others]))
 
 
 def paging_contradictions(settings: Settings) -> list[str]:
@@ -30,6 +31,13 @@ def paging_contradictions(settings: Settings) -> list[str]:
     With the others it does. What is wrong with a route is no reason to tell nobody of alerts that there are.
     """
     return [*_recipients(settings), *_unasked(settings)]
+
+
+def archive_contradictions(settings: Settings) -> list[str]:
+    """Topics whose retention is set and that there are not: what was meant would be kept for another time."""
+    known = {topic.name for topic in all_topics(settings.sites)}
+    unknown = sorted(settings.archive.retention_days.keys() - known)
+    return [f"archive.retention_days: there is no topic {name}" for name in unknown]
 
 
 def paging_nobody(settings: Settings) -> list[str]:
@@ -52,6 +60,12 @@ def _unasked(settings: Settings) -> Iterator[str]:
                 f"sites.{site}: no chain asks {', '.join(sorted(recipients))}: add [[sites.{site}.paging.chains]],"
                 " or remove the recipients"
             )
+
+
+def _watched(settings: Settings) -> Iterator[str]:
+    named = {*settings.watch.sites, *(scanner.partition("/")[0] for scanner in settings.watch.scanners)}
+    if absent := sorted(named - settings.sites.keys()):
+        yield f"watch: there is no site {', '.join(absent)}: it would be silent for ever"
 
 
 def _recipients(settings: Settings) -> Iterator[str]:

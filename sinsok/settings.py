@@ -16,11 +16,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from gateways.alerts.settings import SAYS, NotifierSettings, Recipient, Said
+from gateways.archive.settings import ArchiveSettings
+from gateways.audit.settings import AuditSettings
 from gateways.console.settings import ConsoleSettings, SiteConsole
 from gateways.delivery.settings import WriterSettings
 from gateways.dicom.settings import DicomGatewaySettings, SiteAccess
 from gateways.inference.settings import TritonSettings
 from gateways.pacs.settings import PacsSettings
+from gateways.traces.settings import TracesSettings
+from gateways.watch.settings import WatchSettings
 from gateways.worklist.settings import WorklistSettings
 from schemas.base import Site
 from schemas.paging import Name
@@ -104,6 +108,10 @@ class Settings(BaseSettings):
     writer: WriterSettings = WriterSettings()
     notifier: NotifierSettings = NotifierSettings()
     console: ConsoleSettings = ConsoleSettings()
+    archive: ArchiveSettings = ArchiveSettings()
+    audit: AuditSettings = AuditSettings()
+    watch: WatchSettings = WatchSettings()
+    traces: TracesSettings = TracesSettings()
     health: HealthSettings = HealthSettings()
     stack: StackSettings = StackSettings()
     completeness: Completeness = Completeness()

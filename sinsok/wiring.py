@@ -17,8 +17,11 @@ from gateways.inference.triton import TritonInference
 from gateways.objects import FileStore
 from gateways.process import CannotStart, Process
 from schemas.base import ObjectRef
+from schemas.topics import all_topics
+from sinsok.consistency import archive_contradictions
 from sinsok.errors import UsageError, UserError
 from sinsok.settings import Settings
+from sinsok.stack.parts import health_ports
 from sinsok.stack.processes import HOPS, PROCESSES
 from streams.answers import Heard
 from streams.hop import StatefulHop, StatelessHop
@@ -135,7 +138,7 @@ def run_console(settings: Settings) -> None:
     from gateways.console.console import Console
 
     bootstrap, host = settings.kafka.bootstrap_servers, settings.console.health_host or settings.health.host
-    ports = {name: settings.health.first_port + number for number, name in enumerate(PROCESSES)}
+    ports = health_ports(settings)
     ours = Console(
         settings.console,
         {name: site.console for name, site in settings.sites.items()},
@@ -147,6 +150,68 @@ def run_console(settings: Settings) -> None:
         ZoneInfo(settings.paging.timezone),
     )
     _run("console", ours, settings)
+
+
+def run_watcher(settings: Settings) -> None:
+    """Run the watcher in this process until SIGTERM or SIGINT."""
+    from gateways.watch.watcher import Watcher
+    from sinsok.watched import surroundings
+
+    bootstrap = settings.kafka.bootstrap_servers
+    ours = Watcher(
+        settings.watch,
+        settings.home / "watch",
+        surroundings(settings),
+        bootstrap,
+        lambda: kafka.producer(bootstrap),
+    )
+    _run("watcher", ours, settings)
+
+
+def run_tracer(settings: Settings) -> None:
+    """Run the tracer in this process until SIGTERM or SIGINT. Raises :class:`UsageError` where nobody collects."""
+    # Here and not above: OpenTelemetry takes half a second to import.
+    from gateways.traces.intake import consumer
+    from gateways.traces.tracer import Tracer
+
+    if settings.traces.endpoint is None:
+        raise UsageError("the tracer has nobody to tell: set traces.endpoint to a collector's OTLP/HTTP address")
+    bootstrap = settings.kafka.bootstrap_servers
+    _run("tracer", Tracer(settings.traces, tuple(settings.sites), lambda: consumer(bootstrap)), settings)
+
+
+def run_archiver(settings: Settings) -> None:
+    """Run the archiver in this process until SIGTERM or SIGINT. Raises :class:`UsageError` for an unknown topic."""
+    # Here and not above: the format of its files takes a moment to import.
+    from gateways.archive.archiver import Archiver
+
+    if wrong := archive_contradictions(settings):
+        raise UsageError("; ".join(wrong))
+    bootstrap, topics = settings.kafka.bootstrap_servers, all_topics(settings.sites)
+    _run("archiver", Archiver(settings.archive, FileStore(settings.store), bootstrap, topics), settings)
+
+
+def run_auditor(settings: Settings) -> None:
+    """Run the writer of the audit trail in this process until SIGTERM, SIGINT, or until it may not go on."""
+    from gateways.audit import transaction
+    from gateways.audit.auditor import Auditor
+    from sinsok import auditing
+
+    bootstrap = settings.kafka.bootstrap_servers
+    ours = Auditor(
+        settings.audit,
+        auditing.heads(settings).folder,
+        auditing.key_place(settings),
+        bootstrap,
+        [topic.name for topic in auditing.audited_topics(settings)],
+        settings.sites,
+        auditing.tell,
+        lambda: transaction.consumer(bootstrap),
+        lambda: transaction.producer(bootstrap),
+    )
+    _run("auditor", ours, settings)
+    if deaths := ours.deaths():
+        raise UserError("; ".join(deaths))
 
 
 def _run(part: str, ours: Process, settings: Settings) -> None:

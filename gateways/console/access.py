@@ -4,6 +4,7 @@ Nothing else in the console asks who somebody is, and no page gets at the view i
 not there for them (404), as if it did not exist.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
@@ -14,11 +15,15 @@ from starlette.datastructures import FormData
 
 from gateways.console.accounts import Accounts, Refused, User
 from gateways.console.alert import Alert
+from gateways.console.backstage import backstage
 from gateways.console.letters import Kind, Tally
 from gateways.console.sessions import Session, Sessions, is_form_token
 from gateways.console.study import Level, Study
 from gateways.console.view import Listed, View
-from schemas.audit import Role
+from gateways.letters.box import Box, Case, State
+from gateways.letters.letter import Place
+from schemas.alarms import AlarmRaised
+from schemas.audit import INSTALLATION, Role
 
 OPEN: Final = frozenset({"/login", "/login/oidc", "/login/oidc/callback", "/preferences"})
 """Paths that are answered without a login; beside them the static files, which are no route."""
@@ -141,17 +146,56 @@ class Sights:
 class Overview:
     """How the parts are, as one operator may see it."""
 
-    def __init__(self, view: View, user: User) -> None:
+    def __init__(self, view: View, user: User, installed: Collection[str]) -> None:
         self._view = view
+        self._installed = frozenset(installed)
         self._sites = user.sites(*OPERATORS)
+        self.user = user
 
     def senders(self) -> list[tuple[str, str, datetime]]:
         """Site, AE title and newest image of each scanner."""
         return self._view.senders(self._sites)
 
+    def alarms(self) -> list[AlarmRaised]:
+        """What is wrong at these sites, and with the installation as a whole."""
+        return [one for one in self._view.alarms() if one.site in self._sites or one.site == INSTALLATION]
+
     def letters(self) -> dict[Kind, Tally]:
         """Dead letters by kind, the most first."""
         return self._view.letters(self._sites)
+
+    @property
+    def box(self) -> Box:
+        """All letters, for acting on one that :meth:`case` gave."""
+        return self._view.box
+
+    def cases(self, *states: State) -> list[Case]:
+        """Letters of these sites, and of none of the installation's, oldest first."""
+        return [case for case in self.box.cases(*states) if self._concerns(case)]
+
+    def case(self, place: Place) -> Case:
+        """A letter. Raises HTTP 404, also where there is one of another site."""
+        case = self.box.case(place)
+        if case is None or not self._concerns(case):
+            raise HTTPException(404)
+        return case
+
+    def before(self, case: Case) -> list[Case]:
+        """The letters that a letter was before it was requeued, newest first."""
+        return [one for one in self.box.history(case.letter) if self._concerns(one)]
+
+    def reads(self, case: Case) -> Role | None:
+        """In which role the person may see what a letter carries; None where they may not: that is of studies.
+
+        Bytes that are no event may be of any site.
+        """
+        site = case.letter.event_site
+        of = self._installed if site is None else {site}
+        return next((role for role in READERS if of <= self.user.sites(role)), None)
+
+    def _concerns(self, case: Case) -> bool:
+        site = case.letter.site
+        return site in self._sites or site not in self._installed
 
 
 def _user(request: Request) -> User:
@@ -171,7 +215,7 @@ def _reader(request: Request, user: Annotated[User, Depends(_user)]) -> Sights:
 def _operator(request: Request, user: Annotated[User, Depends(_user)]) -> Overview:
     if not user.sites(*OPERATORS):
         raise HTTPException(404)
-    return Overview(request.app.state.view, user)
+    return Overview(request.app.state.view, user, backstage(request).sites)
 
 
 def _actor(

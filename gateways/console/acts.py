@@ -13,8 +13,8 @@ from gateways.console.study import Study
 from gateways.console.terms import mark
 from gateways.console.view import View
 from gateways.outbox.database import OutboxDatabase
-from schemas.audit import Role, Sight, StudyViewed
-from schemas.base import Event
+from schemas.audit import RecordAct, Role, Sight, StudyViewed
+from schemas.base import Event, StudyEvent
 from schemas.envelope import NotAnEvent, decode, encode
 from schemas.events import AlertEvent
 from schemas.paging import AlertAcknowledged, AlertDismissed, AlertHandedOn, AlertSeen
@@ -100,7 +100,11 @@ class Acts:
         _refuse_ended(alert)
         self._post(AlertDismissed(**self._about(study, alert), by=by, reason=reason))
 
-    def viewed(self, study: Study, by: str, role: Role, what: Sight) -> None:
+    def done(self, act: RecordAct) -> None:
+        """Something was done to the record itself."""
+        self._post(act)
+
+    def viewed(self, study: Study | StudyEvent, by: str, role: Role, what: Sight) -> None:
         """A person looks at a study. What they look at within a minute is one look.
 
         When this returns it is on disk, whoever else looks at the same moment: nothing is shown before.
@@ -144,6 +148,8 @@ class Acts:
     def _show(self, event: Event) -> None:
         if isinstance(event, AlertEvent):  # who looked is for auditors, and on no page
             self._view.take(event, event.time)
+        elif isinstance(event, RecordAct):
+            self._view.box.note(event)
 
 
 def _refuse_taken(alert: Alert, by: str) -> None:

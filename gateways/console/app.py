@@ -14,7 +14,7 @@ from fastapi.responses import PlainTextResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
-from gateways.console import imagery, login, operators, pages
+from gateways.console import dead_letters, imagery, login, operators, pages
 from gateways.console.access import Doorkeeper, NotOurs, SignInFirst, gate
 from gateways.console.backstage import Backstage
 from gateways.console.cache import Cache
@@ -50,7 +50,7 @@ def make_app(behind: Backstage, view: View, keeper: Doorkeeper) -> FastAPI:
     app = FastAPI(dependencies=[Depends(gate)], openapi_url=None, docs_url=None, redoc_url=None, lifespan=running)
     app.state.backstage, app.state.view, app.state.keeper = behind, view, keeper
     app.state.rows = Cache(_ROWS_BYTES)
-    for router in (login.router, pages.router, imagery.router, operators.router):
+    for router in (login.router, pages.router, imagery.router, operators.router, dead_letters.router):
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC))
     app.add_exception_handler(SignInFirst, _sign_in_first)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
+from threading import Lock
 from typing import Final, NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
@@ -19,6 +20,9 @@ from gateways.console.settings import ConsoleSettings, SiteConsole
 from gateways.console.stack import Stack, Window
 from gateways.console.study import Clocks
 from gateways.console.throttle import Throttle
+from gateways.kafka import Record
+from gateways.letters.acts import Outbound
+from gateways.letters.letter import Place
 from schemas.base import ObjectRef
 from schemas.events import Finding
 
@@ -39,6 +43,16 @@ class Pictures(Protocol):
 
     def outlines(self, manifest: ObjectRef, label_map: ObjectRef) -> dict[int, dict[int, str]]:
         """The borders of what is marked: slice, label, path data."""
+
+
+class Letters(Protocol):
+    """Dead letters with their bytes. Raises :class:`schemas.failures.PortFailure`, within seconds."""
+
+    def fetch(self, place: Place) -> Record | None:
+        """A letter; None where there is none (any more)."""
+
+    def outbound(self) -> Outbound:
+        """Where letters go back to."""
 
 
 class Condition(NamedTuple):
@@ -68,8 +82,11 @@ class Backstage:
     probes: Probes
     pictures: Pictures
     patients: Patients
+    letters: Letters
     oidc: Oidc | None
     condition: Callable[[], Condition]
+    sorting: Lock = field(default_factory=Lock)
+    """Held while a letter is fetched or sent: while Kafka hangs, those who ask wait for no more than one thread."""
     darkroom: Executor = field(default_factory=lambda: ThreadPoolExecutor(_DEVELOPERS, "pictures"))
     """Where pictures are made: while the store hangs all its threads may, and every other page goes on."""
 

@@ -30,11 +30,12 @@ from gateways.console.sessions import Sessions
 from gateways.console.settings import ConsoleSettings, SiteConsole
 from gateways.console.throttle import Throttle
 from gateways.console.view import View
+from gateways.letters.post import PostOffice
 from gateways.objects import FileStore
 from gateways.outbox.database import OutboxDatabase
 from gateways.outbox.publisher import OutboxPublisher
 from gateways.process import CannotStart, Taken, hold
-from schemas.topics import DEAD_LETTERS, DELIVERIES, DICOM_SERIES, RESULTS, STUDIES, alerts
+from schemas.topics import ALARMS, AUDIT_ACTS, DEAD_LETTERS, DELIVERIES, DICOM_SERIES, RESULTS, STUDIES, alerts
 
 log = structlog.get_logger()
 _FLUSH_S: Final = 3.0
@@ -73,7 +74,9 @@ class Console:
         self._probes = Probes(parts, _now)
         self._accounts = Accounts(folder / "accounts.json", sites)
         self._sessions = Sessions(60 * settings.idle_minutes, 3600 * settings.session_hours)
-        topics = (DICOM_SERIES, STUDIES, RESULTS, DELIVERIES, DEAD_LETTERS, *(alerts(site) for site in sites))
+        self._letters = PostOffice(bootstrap)
+        common = (DICOM_SERIES, STUDIES, RESULTS, DELIVERIES, DEAD_LETTERS, AUDIT_ACTS, ALARMS)
+        topics = (*common, *(alerts(site) for site in sites))
         self._feed = Feed(bootstrap, [topic.name for topic in topics], self._since, self._view, self._caught_up)
         self._watch = Thread(target=self._run_watch, name="watch", daemon=True)
 
@@ -164,6 +167,7 @@ class Console:
             probes=self._probes,
             pictures=self._pictures,
             patients=self._patients,
+            letters=self._letters,
             oidc=Oidc(settings.oidc, settings.url, self._sites) if settings.oidc else None,
             condition=self._condition,
         )

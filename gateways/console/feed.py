@@ -16,11 +16,11 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from gateways.console.letters import Letter
 from gateways.console.view import View
-from gateways.kafka import ANSWER_SECONDS, metadata, quiet
+from gateways.kafka import ANSWER_SECONDS, metadata, quiet, record_of
 from schemas.base import utc
 from schemas.envelope import NotAnEvent, decode
 from schemas.failures import Unavailable
-from schemas.topics import DEAD_LETTERS, MAX_EVENT_BYTES
+from schemas.topics import AUDIT_ACTS, DEAD_LETTERS, MAX_EVENT_BYTES
 
 log = structlog.get_logger()
 _PAUSE_S: Final = 2.0
@@ -155,6 +155,9 @@ class Feed:
         at = utc(message.timestamp()[1] / 1000)
         if place[0] == DEAD_LETTERS.name:
             self._view.bury(_letter(message, dict(headers), at))
+            self._view.box.read(record_of(message))
+        elif place[0] == AUDIT_ACTS.name:
+            self._view.box.read(record_of(message))
         else:
             # What is no event here is a dead letter of the hop that reads the topic.
             with suppress(NotAnEvent):

@@ -1,4 +1,4 @@
-"""How the parts are: health, lag, dead letters, and when each scanner sent its newest image."""
+"""How the parts are: alarms, health, lag, dead letters, and when each scanner sent its newest image."""
 
 from datetime import timedelta
 from typing import Any, Final
@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse
 from gateways.console.access import Operator, Overview
 from gateways.console.backstage import backstage
 from gateways.console.rendering import render
+from gateways.letters.box import State
 
 router = APIRouter()
 _OLD: Final = timedelta(minutes=2)
@@ -34,6 +35,9 @@ def _shown(request: Request, overview: Overview) -> dict[str, Any]:
     return {
         "parts": [(part, now - part.at > _OLD) for part in behind.probes.newest],
         "senders": [(site, ae, at, at < silent_since) for site, ae, at in overview.senders()],
+        "alarms": overview.alarms(),
         "letters": overview.letters(),
+        "open_letters": len(overview.cases(State.OPEN)),
+        "more_letters": overview.box.left_out > 0,
         "listeners": behind.hub.listeners,
     }

@@ -46,5 +46,14 @@ TERMS: Final = (
     mark("ready"),
     mark("not ready"),
     mark("away"),
+    mark("site silent"),
+    mark("scanner silent"),
+    mark("lag"),
+    mark("study open"),
+    mark("ai never ran"),
+    mark("clock skew"),
+    mark("certificate"),
+    mark("archive behind"),
+    mark("audit behind"),
 )
 """What enumerations say; a test holds them against the contracts."""

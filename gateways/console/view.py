@@ -13,12 +13,17 @@ from gateways.console.letters import Kind, Letter, Tally, count
 from gateways.console.settings import ConsoleSettings
 from gateways.console.study import Clocks, Level, Study
 from gateways.console.worklist import Worklist, page
+from gateways.letters.box import Box
+from gateways.watch.alarms import Alarms
+from schemas.alarms import AlarmEvent, AlarmRaised
 from schemas.base import Event, StudyEvent
 from schemas.events import AlertEvent, AlertRaised, SeriesReceived
 from schemas.identity import study_key
 
 _UNKNOWN_FOR: Final = timedelta(hours=1)
 """So long what is told of a study that nobody has told of yet waits for it: topics are read side by side."""
+_LETTERS: Final = 500
+"""So many of the newest dead letters can be looked at; all are counted."""
 _UNKNOWN: Final = 50_000
 """So many such studies at the most; the longest waiting go."""
 
@@ -54,10 +59,16 @@ class View:
         self._unknown: dict[str, datetime] = {}
         self._letters: dict[tuple[str | None, Kind], Tally] = {}
         self._buried: dict[int, int] = {}
+        self._alarms = Alarms()
+        self.box = Box(newest=_LETTERS)
         self.on_change: Callable[[Change], None] = lambda _: None
 
     def take(self, event: Event, at: datetime) -> None:
         """Take in an event that stood on its topic at a moment. Again, late or out of order makes no difference."""
+        if isinstance(event, AlarmEvent):
+            with self._lock:
+                self._alarms.take(event)
+            return
         if not isinstance(event, StudyEvent) or event.site not in self._worklists:
             return
         with self._lock:
@@ -97,6 +108,7 @@ class View:
         """Let time pass: what waits becomes late, what is old goes."""
         now = self._now()
         with self._lock:
+            self._alarms.forget(now - self._keep)
             for study in list(self._studies.values()):
                 alert = study.alert
                 if study.key in self._unknown:
@@ -139,6 +151,11 @@ class View:
         with self._lock:
             known = [(site, ae, at) for (site, ae), at in self._senders.items() if site in sites]
         return sorted(known, key=lambda one: one[2])
+
+    def alarms(self) -> list[AlarmRaised]:
+        """What is wrong with the installation, the longest first."""
+        with self._lock:
+            return self._alarms.standing
 
     def letters(self, sites: Collection[str]) -> dict[Kind, Tally]:
         """Dead letters of a kind: of these sites, and of none that is known; the most first."""

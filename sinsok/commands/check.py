@@ -24,7 +24,6 @@ from sinsok.stack import parts, probe
 from sinsok.stack.kafka import answering
 from sinsok.stack.orthanc import echo
 from sinsok.stack.part import NotReady
-from sinsok.stack.processes import PROCESSES
 
 
 class Check(NamedTuple):
@@ -75,8 +74,8 @@ def checks(settings: Settings) -> Iterator[Check]:
     yield from _mail(settings)
     yield from _hooks(settings)
     host = settings.health.host
-    for number, name in enumerate(PROCESSES):
-        address = f"{host}:{settings.health.first_port + number}"
+    for name, port in parts.health_ports(settings).items():
+        address = f"{host}:{port}"
         yield Check(name, f"http://{address}/readyz", _page(address, "/readyz"), _LOGS)
 
 

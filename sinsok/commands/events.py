@@ -11,8 +11,10 @@ from typing import Any, Final
 
 import click
 
-from gateways.kafka import Record, read
+from gateways.archive import history
+from gateways.kafka import Record, Start, read
 from gateways.kafka_topics import names
+from gateways.objects import FileStore
 from schemas.base import StudyEvent
 from schemas.envelope import NotAnEvent, decode
 from schemas.failures import Unavailable
@@ -29,7 +31,7 @@ NEWEST: Final = 20
 
 @click.command()
 @click.argument("topics", metavar="TOPIC...", nargs=-1, required=True)
-@click.option("--all", "everything", is_flag=True, help="From the beginning of the topics.")
+@click.option("--all", "everything", is_flag=True, help="From the beginning; the archive too, but for --follow.")
 @click.option("--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
 @click.option("--study", "study_uid", metavar="UID", help="Only events about this StudyInstanceUID, at any site.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line; bytes that hold none as base64.")
@@ -39,12 +41,16 @@ def command(topics: tuple[str, ...], everything: bool, follow: bool, study_uid: 
     Without --follow it ends at the present end of the topics and prints in the order of time. With --follow alone it
     prints what comes from now on; with neither --all nor --follow, the newest 20 events of each topic.
     """
-    bootstrap = load().kafka.bootstrap_servers
+    settings = load()
+    bootstrap, store = settings.kafka.bootstrap_servers, FileStore(settings.store)
     try:
-        chosen = _choose(topics, names(bootstrap), bootstrap)
-        records: Iterable[Record] = read(
-            bootstrap, chosen, start="beginning" if everything or not follow else "end", follow=follow
-        )
+        records: Iterable[Record]
+        if everything and not follow:
+            chosen = _choose(topics, history.topics(bootstrap, store), bootstrap)
+            records = history.read(bootstrap, store, chosen)
+        else:
+            start: Start = "beginning" if everything or not follow else "end"
+            records = read(bootstrap, _choose(topics, names(bootstrap), bootstrap), start=start, follow=follow)
         if study_uid is not None:
             records = (record for record, _ in about(records, study_uid))
         if not follow:

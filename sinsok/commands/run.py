@@ -6,14 +6,18 @@ from sinsok import logs, settings
 from sinsok.errors import UsageError
 from sinsok.stack.processes import HOPS
 
-ROLES = ("dicom-gateway", "streams", "pacs-writer", "notifier", "console")
+ROLES = ("dicom-gateway", "streams", "pacs-writer", "notifier", "console", "watcher", "tracer", "archiver", "auditor")
 
 
 @click.command(short_help="Run one process in the foreground.")
 @click.argument("role")
 @click.option("--hop", help=f"Which hop the stream process runs: {', '.join(HOPS)}.")
 def command(role: str, hop: str | None) -> None:
-    """Run ROLE (dicom-gateway, streams, pacs-writer, notifier or console) until SIGTERM; logs: JSON lines on stderr."""
+    """Run ROLE until SIGTERM; logs: JSON lines on stderr.
+
+    Roles are dicom-gateway, streams, pacs-writer, notifier, console, watcher, archiver, auditor, and tracer, which
+    wants traces.endpoint.
+    """
     if role not in ROLES:
         raise UsageError(f"there is no role {role!r}; roles are {', '.join(ROLES)}")
     if role == "streams" and hop not in HOPS:
@@ -36,5 +40,13 @@ def command(role: str, hop: str | None) -> None:
         wiring.run_notifier(configuration)
     elif role == "console":
         wiring.run_console(configuration)
+    elif role == "archiver":
+        wiring.run_archiver(configuration)
+    elif role == "auditor":
+        wiring.run_auditor(configuration)
+    elif role == "watcher":
+        wiring.run_watcher(configuration)
+    elif role == "tracer":
+        wiring.run_tracer(configuration)
     else:
         wiring.run_dicom_gateway(configuration)

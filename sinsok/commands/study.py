@@ -3,14 +3,15 @@
 import json
 from datetime import UTC, datetime
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import click
 
-from gateways.kafka import read
-from gateways.kafka_topics import names
+from gateways.archive import history
+from gateways.objects import FileStore
 from schemas.failures import Unavailable
-from schemas.identity import study_key
+from schemas.identity import study_key, trace_id
 from schemas.topics import all_topics
 from sinsok.errors import UserError
 from sinsok.settings import Settings, load
@@ -21,13 +22,22 @@ from sinsok.wording import details, kind, printable, summary
 @click.command()
 @click.argument("study_uid", metavar="UID")
 @click.option("--site", help="Only the study of this site; else of every site that has one with this UID.")
+@click.option("--steps", is_flag=True, help="Also what each hop did with each event.")
+@click.option("--bundle", type=click.Path(path_type=Path), metavar="FILE", help="Export it, signed (docs/audit.md).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def command(study_uid: str, site: str | None, as_json: bool) -> None:
+def command(study_uid: str, site: str | None, steps: bool, bundle: Path | None, as_json: bool) -> None:
     """Show everything that happened to the study with this StudyInstanceUID, in order, and why.
 
     Times are those at which the events stood on their topics. Exit code 1 where no topic knows the study.
     """
-    found = _find(load(), study_uid)
+    settings = load()
+    if bundle is not None:
+        # Here and not above: what signs takes its time to import.
+        from sinsok.bundle import write_bundle
+
+        made = write_bundle(settings, study_uid, site, bundle, lambda line: click.echo(line, err=True))
+        click.echo(f"{made.place}: {made.records} records of {made.site}, signed with {made.key}", err=as_json)
+    found = _find(settings, study_uid, steps=steps)
     if site is not None:
         found = {name: entries for name, entries in found.items() if name == site}
     if not found:
@@ -43,12 +53,11 @@ def command(study_uid: str, site: str | None, as_json: bool) -> None:
         click.echo(("\n" if number else "") + "\n".join(_told(name, study_uid, entries)))
 
 
-def _find(settings: Settings, study_uid: str) -> dict[str, list[Entry]]:
-    bootstrap = settings.kafka.bootstrap_servers
+def _find(settings: Settings, study_uid: str, *, steps: bool) -> dict[str, list[Entry]]:
+    topics = [topic.name for topic in all_topics(settings.sites)]
     try:
-        present = names(bootstrap)
-        topics = [topic.name for topic in all_topics(settings.sites) if topic.name in present]
-        return timelines(read(bootstrap, topics), study_uid)
+        record = history.read(settings.kafka.bootstrap_servers, FileStore(settings.store), topics)
+        return timelines(record, study_uid, steps=steps)
     except Unavailable as error:
         raise UserError(f"{error}; `sinsok status` shows what runs") from None
 
@@ -72,15 +81,18 @@ def _described(site: str, study_uid: str, entries: list[Entry]) -> dict[str, Any
         }
         for entry, wait in zip(entries, _waits(entries), strict=True)
     ]
-    return {"site": site, "study_key": study_key(site, study_uid), "events": events}
+    key = study_key(site, study_uid)
+    return {"site": site, "study_key": key, "trace_id": trace_id(key), "events": events}
 
 
 def _told(site: str, study_uid: str, entries: list[Entry]) -> list[str]:
     begin = entries[0].timestamp_ms
     at = datetime.fromtimestamp(begin / 1000, UTC)
+    key = study_key(site, study_uid)
     lines = [
         f"study {printable(study_uid)} at {printable(site)}",
-        f"study key {study_key(site, study_uid)}, first event {at:%Y-%m-%d %H:%M:%S}.{begin % 1000:03} UTC",
+        f"study key {key}, first event {at:%Y-%m-%d %H:%M:%S}.{begin % 1000:03} UTC",
+        f"trace {trace_id(key)}",
         "",
         "   since first    since previous",
     ]

@@ -17,7 +17,14 @@ def parts(settings: Settings) -> tuple[Part, ...]:
     """What ``sinsok up`` starts; stopped in the opposite order."""
     servers = {"kafka": _kafka, "triton": _triton, "orthanc": _orthanc}
     started = tuple(make(settings) for name, make in servers.items() if name in settings.stack.start)
-    return started + tuple(_process(settings, name) for name in PROCESSES)
+    return started + tuple(_process(settings, name) for name in health_ports(settings))
+
+
+def health_ports(settings: Settings) -> dict[str, int]:
+    """The processes that run with these settings, each with its health port."""
+    idle = set() if settings.traces.endpoint else {"tracer"}
+    ports = {name: settings.health.first_port + number for number, name in enumerate(PROCESSES)}
+    return {name: port for name, port in ports.items() if name not in idle}
 
 
 def externals(settings: Settings) -> tuple[External, ...]:

@@ -20,6 +20,10 @@ PROCESSES: Final[dict[str, tuple[str, ...]]] = {
     "streams-escalate": ("streams", "--hop", "escalate"),
     "notifier": ("notifier",),
     "console": ("console",),
+    "watcher": ("watcher",),
+    "tracer": ("tracer",),
+    "archiver": ("archiver",),
+    "auditor": ("auditor",),
 }
 """Name of the part and its arguments to ``sinsok run``, in the order of their health ports: new ones come last."""
 

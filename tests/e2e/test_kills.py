@@ -4,6 +4,7 @@
 """
 
 import gc
+import json
 import os
 import random
 import subprocess
@@ -57,7 +58,14 @@ def test_a_hundred_studies_arrive_while_everything_is_killed_in_turn(supervised:
     repeated = house.finish(studies, together(scanners), seconds=SECONDS)
     assert not house.dead_letters()
     wait_until(lambda: _all_ready(house), seconds=SECONDS)
+    _decided_again_as_it_was(house, len(studies))
     print(f"seed {SEED}: {len(killed)} kills ({', '.join(killed)}); on the wire more than once: {repeated} events")
+
+
+def _decided_again_as_it_was(house: House, studies: int) -> None:
+    """Whatever was killed, the record says enough to decide every study again, bit for bit."""
+    report = json.loads(_sinsok(house, "replay", "--json", "--workers", "2"))
+    assert report["same"] == studies, report["studies"]
 
 
 def _send(house: House, studies: list[Study], rhythm: random.Random) -> list[Scanner]:
@@ -96,7 +104,8 @@ def _all_ready(house: House) -> None:
     assert not not_ready, f"not ready: {not_ready}"
 
 
-def _sinsok(house: House, command: str) -> None:
+def _sinsok(house: House, *command: str) -> str:
     program = str(Path(sys.executable).parent / "sinsok")
-    done = subprocess.run([program, command], env=house.environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([program, *command], env=house.environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

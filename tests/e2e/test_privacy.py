@@ -19,7 +19,7 @@ from schemas.deliveries import ResultArchived
 from schemas.events import InstanceQuarantined
 from schemas.topics import DICOM_SERIES
 from sinsok.stack import probe
-from sinsok.stack.processes import PROCESSES
+from sinsok.stack.parts import health_ports
 from tests.e2e.house import SITES, House
 from tests.e2e.scanner import Scanner, Study, small_study
 from tests.stack import wait_until
@@ -153,9 +153,8 @@ def _everywhere(house: House) -> Iterator[tuple[str, bytes]]:
         for record in house.records(topic):
             headers = b"\n".join(name.encode() + b"=" + (value or b"") for name, value in record.headers)
             yield f"topic {topic}", b"\n".join((record.key or b"", headers, record.value or b""))
-    first = house.settings.health.first_port
-    for number, name in enumerate(PROCESSES):
-        yield f"metrics of {name}", probe.get(f"127.0.0.1:{first + number}", "/metrics").encode()
+    for name, port in health_ports(house.settings).items():
+        yield f"metrics of {name}", probe.get(f"127.0.0.1:{port}", "/metrics").encode()
     yield "metrics of triton", probe.get(house.settings.triton.metrics_url, "/metrics").encode()
     for path in (path for path in house.home.rglob("*") if path.is_file() and not path.is_symlink()):
         inside = path.relative_to(house.home)

@@ -57,8 +57,8 @@ def answer(event: StudyAssembled | DeadlinePassed, number: int, said: str) -> Al
 
 
 def echo(site: str, away: Path) -> StatelessHop:
-    """Answers each probe of a site, after doing what it asks for. While the file ``away`` exists its port is away, and
-    what is to be held is not done."""
+    """Answers each probe of a site, after doing what it asks for. While the file ``away`` exists its port is away,
+    what is broken raises, and what is to be held is not done."""
 
     async def handle(event: Event) -> Sequence[Event]:
         if not isinstance(event, StudyAssembled) or event.site != site:
@@ -73,6 +73,8 @@ def echo(site: str, away: Path) -> StatelessHop:
                     await asyncio.sleep(3600)
                 case "raise":
                     raise ZeroDivisionError(f"secret {event.study_uid}")
+                case "broken" if away.exists():
+                    raise ZeroDivisionError("secret")
                 case "unreadable":
                     raise Unreadable("pixels cannot be decoded")
                 case "port" if away.exists():

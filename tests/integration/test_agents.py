@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from schemas.envelope import encode
+from schemas.envelope import decode, encode
 from schemas.identity import study_key, trace_id
-from schemas.topics import DEAD_LETTERS, DEADLINES, MAX_EVENT_BYTES, STUDIES, Topic, alerts, changelog
+from schemas.steps import Handled, StepTaken
+from schemas.topics import DEAD_LETTERS, DEADLINES, MAX_EVENT_BYTES, STEPS, STUDIES, Topic, alerts, changelog
 from streams.dead_letters import Obituary, read_obituary
 from streams.faust_app import partition_of
-from tests.integration.hops import probe
+from tests.integration.hops import QUIET, probe
 from tests.integration.shell import (
     Record,
     Sender,
@@ -45,6 +46,49 @@ def expect_answers(bootstrap: str, site: str, said: str, expected: set[tuple[str
         assert set(answers(bootstrap, site, said)) == expected
 
     eventually(check)
+
+
+def steps_of(bootstrap: str, hop: str, site: str) -> list[StepTaken]:
+    """What a hop said of what it did with the events of a site, in order for each study."""
+    found = [decode(list(record.headers), record.value) for record in read_all(bootstrap, STEPS.name)]  # type: ignore[arg-type]
+    return [step for step in found if isinstance(step, StepTaken) and (step.hop, step.site) == (hop, site)]
+
+
+def test_the_steps_of_a_study_are_a_chain_and_name_what_was_handled_and_sent(broker: str, tmp_path: Path) -> None:
+    site = "steps"
+    make_test_topics(broker, site)
+    probes = [probe(site, "2.25.1", number) for number in (1, 2)]
+    Sender(broker).send(*probes)
+    with ShellProcess("collect", site, broker, tmp_path):
+        expect_answers(broker, site, "whole: 1,2", {("2.25.1", 2)})
+        steps = eventually(lambda: _all_three(steps_of(broker, f"collect-{site}", site)))
+    first, second, whole = steps
+    assert first.before is None
+    assert first.after == second.before != second.after == whole.before
+    assert (second.deadline, whole.deadline) == (probes[1].time + QUIET, None)
+    assert [first.event, second.event] == [one.event_id for one in probes]
+    assert [first.origin.topic, whole.origin.topic] == [STUDIES.name, DEADLINES.name]
+    sent = {record.event["event_id"] for record in read_all(broker, alerts(site).name)}
+    assert {str(one) for step in steps for one in step.sent} == sent
+
+
+def _all_three(steps: list[StepTaken]) -> list[StepTaken]:
+    assert len(steps) == 3
+    return steps
+
+
+def test_a_step_says_that_a_port_was_away_and_that_an_event_was_buried(broker: str, tmp_path: Path) -> None:
+    site = "odd-steps"
+    make_test_topics(broker, site)
+    (tmp_path / "away").touch()
+    Sender(broker).send(probe(site, "2.25.1", 1, "port"), probe(site, "2.25.2", 1, "unreadable"))
+    with ShellProcess("echo", site, broker, tmp_path, report_waiting_after_s=0.5):
+        expect_answers(broker, site, "waiting: the port is away", {("2.25.1", 1)})
+        (tmp_path / "away").unlink()
+        expect_answers(broker, site, "echo", {("2.25.1", 1)})
+        steps = eventually(lambda: _all_three(steps_of(broker, f"echo-{site}", site)))
+    assert [step.handled for step in steps if step.study_uid == "2.25.1"] == [Handled.WAITING, Handled.DECIDED]
+    assert [(step.handled, len(step.sent)) for step in steps if step.study_uid == "2.25.2"] == [(Handled.BURIED, 1)]
 
 
 @pytest.mark.parametrize(("hop", "said"), [("echo", "echo"), ("collect", "seen")])

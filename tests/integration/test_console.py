@@ -15,20 +15,21 @@ from gateways import kafka
 from gateways.console.accounts import Accounts
 from gateways.console.settings import Grant
 from gateways.objects import FileStore
-from schemas.audit import Role, StudyViewed
+from schemas.audit import LetterDiscarded, LetterRequeued, Role, StudyViewed
 from schemas.base import Event
 from schemas.envelope import decode
 from schemas.events import AlertRaised, AlertWithdrawn, BatchEnd, Series, SeriesReceived, StudyTriaged
 from schemas.identity import derived_id
 from schemas.paging import AlertAcknowledged, AlertDismissed, AlertPaged, AlertSeen, PageReason
 from schemas.topics import topic_of
+from tests.letters import letter
 from tests.results import small_study
 from tests.stack import Installation, RunningPart, install, wait_until
 
 pytestmark = pytest.mark.integration
 
 PASSWORD = "correct horse battery"
-PEOPLE = {"dr.kim": Role.RADIOLOGIST, "dr.lee": Role.RADIOLOGIST, "ops": Role.OPERATOR}
+PEOPLE = {"dr.kim": Role.RADIOLOGIST, "dr.lee": Role.RADIOLOGIST, "ops": Role.OPERATOR, "boss": Role.ADMIN}
 PATIENT = "PHANTOM"
 
 
@@ -42,6 +43,7 @@ class House:
         self.broker: RunningPart = installation.part("kafka")
         self.console: RunningPart = installation.part("console")
         self.accounts = Accounts(installation.settings.home / "console" / "accounts.json", installation.settings.sites)
+        self.buried = 0
 
     def publish(self, *events: Event) -> None:
         producer = kafka.producer(self.bootstrap)
@@ -53,6 +55,23 @@ class House:
         topic = "audit.acts" if alert_id is None else "alerts.suwon"
         found = [decode(record.headers, record.value) for record in kafka.read(self.bootstrap, [topic])]
         return [event for event in found if alert_id is None or event.key == str(alert_id)]
+
+    def bury(self, what: object) -> str:
+        """A dead letter of something; its page, once the console has it."""
+        self.buried += 1
+        said = repr(what).encode()
+        one = letter(said, self.buried, at=datetime.now(UTC), message=f"not handled: {what}")
+        producer, offsets = kafka.producer(self.bootstrap), list[int]()
+        producer.produce(
+            one.topic,
+            one.value,
+            one.key,
+            partition=2,
+            headers=one.headers,
+            on_delivery=lambda _, sent: offsets.append(sent.offset()),
+        )
+        assert producer.flush(10) == 0
+        return f"/dead-letters/2/{offsets[0]}"
 
     def bleed(self, name: str) -> AlertRaised:
         """A study with a bleed, stored, read, and paged to the night shift."""
@@ -437,13 +456,28 @@ def test_nothing_keeps_people_out_who_see_hear_or_move_otherwise(
     stranger.goto("/login?why=ended")
     found = _violations(stranger)
     stranger.context.close()
-    for name, path in (("dr.kim", "/worklist"), ("dr.lee", f"/alerts/{raised.alert_id}"), ("ops", "/operators")):
+    for name, path in (("dr.kim", "/worklist"), ("dr.lee", f"/alerts/{raised.alert_id}"), ("boss", "/operators")):
         page = enter(name, path, **told)
         expect(
             page.locator(f"tr:has(a[href='/alerts/{raised.alert_id}'])" if name == "dr.kim" else "main")
         ).to_be_visible()
         found += _violations(page)
+    for path in (house.bury(device), "/dead-letters"):
+        _open(page, path)
+        expect(page.locator(".letter, .letters").first).to_be_visible()
+        found += _violations(page)
     assert found == []
+
+
+def _open(page: Page, path: str) -> None:
+    """Go to a page, once what it is about has come to the console."""
+
+    def opened() -> None:
+        answer = page.goto(path)
+        assert answer is not None
+        assert answer.status == 200
+
+    wait_until(opened, seconds=20)
 
 
 def _violations(page: Page) -> list[str]:
@@ -471,6 +505,37 @@ def test_operators_see_the_parts_and_the_scanners(house: House, enter: Enter) ->
     expect(page.get_by_text("streams-infer")).to_be_visible()
     expect(page.get_by_text("CT_ER")).to_be_visible()
     expect(page.locator(".light.away").first).to_be_visible()
+
+
+def test_an_operator_sends_a_dead_letter_back_and_discards_another(house: House, enter: Enter) -> None:
+    back, noise = house.bury("to be requeued"), house.bury("to be discarded")
+    page = enter("ops", "/operators")
+    _open(page, noise)
+    page.goto("/operators")
+    page.get_by_role("link", name="not dealt with").click()
+    expect(page.get_by_text("not handled: to be discarded")).to_be_visible()
+    place = back.removeprefix("/dead-letters/")
+    page.get_by_role("button", name=f"Requeue {place}", exact=True).click()
+    page.wait_for_url(f"{house.url}{back}")
+    expect(page.get_by_text("requeued by ops, attempt 1")).to_be_visible()
+    page.goto(noise)
+    page.get_by_label("Nothing more is to be done with it, because").fill("a test")
+    page.get_by_role("button", name="Discard").click()
+    expect(page.get_by_text("discarded by ops: a test")).to_be_visible()
+    page.goto("/dead-letters")
+    expect(page.get_by_text("not handled: to be")).to_have_count(0)
+
+    (sent,) = [one for one in kafka.read(house.bootstrap, ["triage.studies"]) if one.value == b"'to be requeued'"]
+    assert dict(sent.headers) == {"sinsok_requeued": b"1", "sinsok_letter": place.encode()}
+
+    def recorded() -> None:
+        acts = [event for event in house.said() if isinstance(event, LetterRequeued | LetterDiscarded)]
+        assert [(act.by, act.site, type(act)) for act in acts] == [
+            ("ops", "sinsok", LetterRequeued),
+            ("ops", "sinsok", LetterDiscarded),
+        ]
+
+    wait_until(recorded, seconds=20)
 
 
 def test_fifty_consoles_hear_of_an_alert(house: House) -> None:

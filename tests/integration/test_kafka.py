@@ -65,7 +65,7 @@ def test_a_topic_that_is_not_there_is_named(kafka):
 
 def test_differences_name_what_is_absent_and_what_is_otherwise(kafka, topic):
     assert kafka_topics.differences(kafka, [topic]) == []
-    wanted = Topic(topic.name, (), "", retention_days=1, partitions=24)
+    wanted = Topic(topic.name, (), "", partitions=24, config={"retention.ms": "1"})
     absent = Topic("test.absent", (), "")
     found = kafka_topics.differences(kafka, [wanted, absent])
     assert {(difference.topic, difference.what) for difference in found} == {

@@ -63,6 +63,9 @@ def test_up_starts_every_part_and_shows_it(running: Installation) -> None:
         "streams-escalate",
         "notifier",
         "console",
+        "watcher",
+        "archiver",
+        "auditor",
     ]
     for part in parts.values():
         assert part["state"] == "ready"

@@ -127,11 +127,11 @@ def test_addresses_between_services_exist() -> None:
         for value in service["environment"].values()
         if re.fullmatch(r"[a-z][a-z-]*:\d+", value)
     }
+    jobs = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
     targets = {
-        target
-        for job in yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
-        for group in job["static_configs"]
-        for target in group["targets"]
+        target for job in jobs for group in job.get("static_configs", ()) for target in group["targets"]
+    } | {  # what runs for some only is asked for by name
+        f"{name}:{group['port']}" for job in jobs for group in job.get("dns_sd_configs", ()) for name in group["names"]
     }
     grafana = yaml.safe_load((DEPLOY / "grafana" / "provisioning" / "datasources" / "prometheus.yml").read_text())
     addresses |= targets | {source["url"].removeprefix("http://") for source in grafana["datasources"]}

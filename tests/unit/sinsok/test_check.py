@@ -175,6 +175,9 @@ def test_every_endpoint_of_the_configuration_is_asked() -> None:
         "streams-escalate http://127.0.0.1:9106/readyz",
         "notifier http://127.0.0.1:9107/readyz",
         "console http://127.0.0.1:9108/readyz",
+        "watcher http://127.0.0.1:9109/readyz",
+        "archiver http://127.0.0.1:9111/readyz",
+        "auditor http://127.0.0.1:9112/readyz",
     }
 
 

@@ -41,6 +41,10 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
     broker = Broker()
     monkeypatch.setattr(events, "names", broker.names)
     monkeypatch.setattr(events, "read", broker.read)
+    monkeypatch.setattr(events.history, "topics", lambda bootstrap, store: broker.names(bootstrap))
+    monkeypatch.setattr(
+        events.history, "read", lambda bootstrap, store, topics: broker.read(bootstrap, topics, "history", False)
+    )
     return broker
 
 
@@ -84,7 +88,7 @@ def test_topics_are_merged_in_the_order_of_time(broker: Broker) -> None:
     ]
     printed = lines(sinsok("events", "triage.results", "alerts.*", "dicom.series", "--all", "--json").out)
     assert [line["topic"] for line in printed] == ["dicom.series", "triage.results", "alerts.suwon"]
-    assert broker.asked == [(["triage.results", "alerts.icheon", "alerts.suwon", "dicom.series"], "beginning", False)]
+    assert broker.asked == [(["triage.results", "alerts.icheon", "alerts.suwon", "dicom.series"], "history", False)]
 
 
 def test_without_all_the_newest_of_each_topic(broker: Broker) -> None:

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Iterator
 import pytest
 
 from gateways.kafka import Record
+from gateways.objects import FileStore
+from schemas.audit import LetterRequeued
 from schemas.base import StudyEvent
 from schemas.envelope import EVENT_TYPES
-from schemas.identity import study_key
-from schemas.topics import all_topics
+from schemas.identity import study_key, trace_id
+from schemas.steps import StepTaken
 from sinsok.commands import study
 from sinsok.timeline import timelines
 from sinsok.wording import details, kind, summary
@@ -18,7 +20,7 @@ from tests.unit.sinsok.commandline import dead_letter, record, sinsok
 
 START_MS = 1_772_334_000_000
 UID = "2.25.1"
-STUDY_EVENTS = [event for event in JOURNEY if isinstance(event, StudyEvent)]
+STUDY_EVENTS = [event for event in JOURNEY if isinstance(event, StudyEvent) and not isinstance(event, StepTaken)]
 
 
 @pytest.fixture
@@ -26,11 +28,10 @@ def records(monkeypatch: pytest.MonkeyPatch) -> list[Record]:
     """What the broker has: the whole way of a study, 250 ms from event to event, read topic after topic."""
     stored = [record(event, START_MS + 250 * at, offset=at) for at, event in enumerate(STUDY_EVENTS)]
 
-    def read(bootstrap: str, topics: Iterable[str]) -> Iterator[Record]:
+    def read(bootstrap: str, store: FileStore, topics: Iterable[str]) -> Iterator[Record]:
         yield from (one for topic in topics for one in stored if one.topic == topic)
 
-    monkeypatch.setattr(study, "names", lambda bootstrap: frozenset(topic.name for topic in all_topics(["suwon"])))
-    monkeypatch.setattr(study, "read", read)
+    monkeypatch.setattr(study.history, "read", read)
     return stored
 
 
@@ -38,6 +39,7 @@ def test_the_whole_way_in_order(records: list[Record]) -> None:
     told = sinsok("study", UID).out.splitlines()
     assert told[0] == f"study {UID} at suwon"
     assert told[1] == f"study key {study_key('suwon', UID)}, first event 2026-03-01 03:00:00.000 UTC"
+    assert told[2] == f"trace {trace_id(study_key('suwon', UID))}"
     steps = [line for line in told if " s " in line and any(kind(event) in line for event in STUDY_EVENTS)]
     assert [line.split()[4] for line in steps] == [kind(event) for event in STUDY_EVENTS]
     assert [line.split()[0] for line in steps] == [f"{0.25 * at:.3f}" for at in range(len(STUDY_EVENTS))]
@@ -122,15 +124,27 @@ def test_an_unknown_study(records: list[Record], arguments: list[str]) -> None:
     assert len(answer.err.splitlines()) == 1
 
 
-def test_topics_that_are_not_there_yet_are_no_reason_to_fail(
-    records: list[Record], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(study, "names", lambda bootstrap: frozenset({"dicom.series"}))
-    assert "SeriesReceived" in sinsok("study", UID).out
-
-
 @pytest.mark.parametrize("event", EXAMPLES.values(), ids=lambda event: type(event).__name__)
 def test_every_event_can_be_told(event: object) -> None:
     assert EVENT_TYPES.keys() == EXAMPLES.keys()
     assert summary(event)  # type: ignore[arg-type]
     assert all("\n" not in line for line in [summary(event), *details(event)])  # type: ignore[arg-type]
+
+
+def test_the_steps_of_the_hops_are_told_where_they_are_asked_for(records: list[Record]) -> None:
+    step = next(event for event in JOURNEY if isinstance(event, StepTaken))
+    records.append(record(step, START_MS + 9000, offset=60))
+    assert "StepTaken" not in sinsok("study", UID).out
+    assert "infer, triage.studies/7/3: 1 events sent" in sinsok("study", UID, "--steps").out
+
+
+def test_what_was_done_to_a_dead_letter_about_it_is_part_of_its_way(records: list[Record]) -> None:
+    records.append(dead_letter(records[1], START_MS + 600, offset=4))
+    requeued = next(event for event in JOURNEY if isinstance(event, LetterRequeued))
+    place = requeued.letter.model_copy(update={"partition": records[-1].partition, "offset": 4})
+    elsewhere = requeued.letter.model_copy(update={"offset": 5})
+    for at, letter in enumerate((place, elsewhere)):
+        records.append(record(requeued.model_copy(update={"letter": letter}), START_MS + 700 + at, offset=at))
+    told = sinsok("study", UID).out
+    assert told.count("LetterRequeued") == 1
+    assert f"operator sent letter {place.partition}/4 back to triage.studies, attempt 1" in told

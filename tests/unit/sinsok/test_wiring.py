@@ -38,7 +38,7 @@ def test_every_hop_says_which_topics_it_writes() -> None:
     assert {f"alerts.{site}" for site in CONFIGURATION.rules.names} <= needed
     stateless = hops["infer"]
     assert isinstance(stateless, StatelessHop)
-    assert {topic.name for topic in topics_of(stateless)} == {"triage.studies", "triage.results"}
+    assert {topic.name for topic in topics_of(stateless)} == {"triage.studies", "triage.results", "triage.steps"}
 
 
 def test_the_wiring_gives_the_hop_that_was_asked_for() -> None:

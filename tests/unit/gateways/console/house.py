@@ -29,6 +29,8 @@ from gateways.console.settings import ConsoleSettings, Grant, SiteConsole
 from gateways.console.stack import Stack, Window
 from gateways.console.throttle import Throttle
 from gateways.console.view import View
+from gateways.kafka import Record
+from gateways.letters.letter import Place
 from gateways.objects import FileStore
 from gateways.outbox.database import OutboxDatabase
 from schemas.audit import Role
@@ -52,6 +54,7 @@ from schemas.events import (
 from schemas.failures import Unreadable
 from schemas.identity import derived_id, study_key
 from schemas.paging import AlertPaged, PageReason
+from tests.letters import LetterRack
 
 START = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 PASSWORD = "correct horse battery"
@@ -258,6 +261,7 @@ class House:
         self.hub = Hub()
         self.probes = Probes({"streams-infer": ""}, self.now)
         self.probes._newest = {"streams-infer": PartHealth("streams-infer", "not ready", (DOES_NOT_ANSWER,), 7, START)}
+        self.rack = LetterRack()
         self.sessions = Sessions(3600, 12 * 3600, lambda: self.seconds)
 
     def now(self) -> datetime:
@@ -277,6 +281,7 @@ class House:
             probes=self.probes,
             pictures=NoPictures(),
             patients=Patients(FileStore(self.folder / "objects")),
+            letters=self.rack,
             oidc=self.oidc,
             condition=lambda: self.condition,
         )
@@ -287,6 +292,12 @@ class House:
     def take(self, *events: Event) -> None:
         for event in events:
             self.view.take(event, event.time)
+
+    def bury(self, *records: Record) -> None:
+        """Letters come."""
+        for record in records:
+            self.rack.records[Place(record.partition, record.offset)] = record
+            self.view.box.read(record)
 
     def said(self) -> list[Event]:
         """What is on its way to Kafka."""

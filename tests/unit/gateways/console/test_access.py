@@ -32,6 +32,8 @@ VALUES = {
     "marks": stored("2.25.1 labels").digest[7:23],
     "index": "7",
     "alert_id": str(alert_id("2.25.1")),
+    "partition": "0",
+    "offset": "1",
 }
 STUDY = re.compile(r"\{(site|alert_id)\}")
 

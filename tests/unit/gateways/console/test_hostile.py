@@ -25,6 +25,7 @@ from schemas.audit import Role
 from schemas.base import Event, ObjectRef
 from schemas.events import SeriesReceived
 from sinsok.phantom.small import small_series
+from tests.letters import letter
 from tests.results import ReadStudy
 from tests.unit.gateways.alerts import examples
 from tests.unit.gateways.console.house import PASSWORD, START, Browser, house_in
@@ -137,6 +138,8 @@ def parameters(study: Study) -> Values:
         "index": ("7",),
         "show": ("all",),
         "page": ("1",),
+        "partition": ("0",),
+        "offset": ("1", "2"),
         "next": ("/worklist",),
         "state": ("x",),
         "code": ("x",),
@@ -165,6 +168,11 @@ def pages(folder: Path, texts: Texts, language: str) -> dict[str, Outline]:
                 continue
             (listed, _), *_ = house.view.worklist(("suwon",), Level.DONE, 0, 1).studies
             house.view.bury(Letter(said.time, None, listed.key, hop, topic, error, (0, step)))
+            died = {"hop": hop, "topic": topic, "error": error, "message": texts[0]}
+            house.bury(
+                letter(texts[0].encode(), 1, headers=[(text, text.encode()) for text in texts], **died),
+                letter(event, 2, **died),
+            )
             study = house.view.study("suwon", listed.key)
             assert study is not None
             for operation in operations(browser.app):  # type: ignore[arg-type]
@@ -188,7 +196,8 @@ def test_whatever_words_come_from_outside_a_page_is_the_same_page(tmp_path: Path
         assert strange == [], address
     # Else nothing would be proven: who the patient is, what scanners, models and people said, and what broke.
     last = len(JOURNEY) - 1
-    for path, at_least in (("/studies/{site}/{study_key}", 30), ("/worklist", 2), ("/operators", 6)):
+    said_in = {"/studies/{site}/{study_key}": 30, "/worklist": 2, "/operators": 6, "/dead-letters": 8}
+    for path, at_least in (said_in | {"/dead-letters/{partition}/{offset}": 10}).items():
         shown = [page.times(HOSTILE) for address, page in hostile.items() if address.startswith(f"{last} {path} ")]
         assert max(shown) >= at_least, path
 

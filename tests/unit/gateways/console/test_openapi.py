@@ -19,8 +19,9 @@ from schemathesis.checks import CHECKS
 
 from gateways.console.sessions import form_token
 from gateways.console.settings import Grant
-from schemas.audit import Role
+from schemas.audit import LetterDiscarded, LetterRequeued, Role
 from schemas.paging import AlertAcknowledged, AlertDismissed, AlertHandedOn
+from tests.letters import letter
 from tests.unit.gateways.console.house import (
     PASSWORD,
     Browser,
@@ -53,6 +54,8 @@ FORMS: Final[dict[str, dict[str, Any]]] = {
     "/alerts/{alert_id}/acknowledge": {},
     "/alerts/{alert_id}/hand-on": {},
     "/alerts/{alert_id}/dismiss": {"reason": {}},
+    "/dead-letters/{partition}/{offset}/discard": {"reason": {}},
+    "/dead-letters/{partition}/{offset}/requeue": {},
 }
 """The fields of each form, beside its token."""
 ANSWERED: Final = ("not_a_server_error", "status_code_conformance", "content_type_conformance")
@@ -83,6 +86,8 @@ def described(app: FastAPI) -> dict[str, Any]:
         statuses = {
             "/login": ("403", "429"),
             "/alerts/{alert_id}/dismiss": ("404", "409", "422"),
+            "/dead-letters/{partition}/{offset}/discard": ("404", "409", "422"),
+            "/dead-letters/{partition}/{offset}/requeue": ("404", "409"),
         }.get(operation.path, ("404", "409") if "alert_id" in operation.path else ())
         said["responses"] = {"303": {"description": "done"}} | dict.fromkeys(("400", "403", "413", *statuses), refused)
     return document
@@ -93,6 +98,7 @@ def house(tmp_path: Path) -> Iterator[House]:
     with house_in(tmp_path, oidc=oidc(Provider())) as house:
         house.accounts.add(NAME, PASSWORD, Grant(roles=(Role.RADIOLOGIST, Role.OPERATOR), sites=("*",)))
         house.take(received(SUWON), triaged(SUWON), raised(SUWON), paged(SUWON))
+        house.bury(letter(offset=7))
         end_streams(house.hub)
         yield house
 
@@ -115,6 +121,7 @@ def asked(house: House, app: FastAPI, browser: Browser, operation: Any, mode: Ge
     statuses = set()
     # Of what is there; else hardly anything would be.
     real = {name: values[0] for name, values in values_of(house.view).items()} | {"index": 7}
+    real |= {"partition": 0, "offset": 7}
 
     @settings(max_examples=25, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=mode))
@@ -150,7 +157,8 @@ def test_what_may_be_asked_has_an_answer(house: House, app: FastAPI, browser: Br
         statuses = asked(house, app, browser, operation, GenerationMode.POSITIVE)
         assert statuses & {200, 303} or operation.path == "/login/oidc/callback", operation.label
     # All that was said can be read.
-    assert {AlertAcknowledged, AlertHandedOn, AlertDismissed} <= {type(event) for event in house.said()}
+    acts = {AlertAcknowledged, AlertHandedOn, AlertDismissed, LetterDiscarded, LetterRequeued}
+    assert acts <= {type(event) for event in house.said()}
 
 
 def test_what_may_not_be_asked_is_refused(house: House, app: FastAPI, browser: Browser) -> None:
@@ -159,4 +167,4 @@ def test_what_may_not_be_asked_is_refused(house: House, app: FastAPI, browser: B
         if operation.path_parameters or operation.query or operation.body:
             tried += 1
             asked(house, app, browser, operation, GenerationMode.NEGATIVE)
-    assert tried >= 18
+    assert tried >= 21

@@ -1,5 +1,6 @@
 """What pages show, what people do with them, and that nothing that comes from outside is taken for a part of a page."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from gateways.console.backstage import Condition
 from gateways.console.patient import Patient, Patients
 from gateways.console.settings import SiteConsole
 from gateways.objects import FileStore
+from schemas.alarms import AlarmCleared, AlarmKind, AlarmRaised
+from schemas.audit import INSTALLATION
 from schemas.events import Outcome
 from schemas.paging import (
     AlertAcknowledged,
@@ -204,6 +207,28 @@ def test_operators_are_told_of_silent_scanners(house: House, enter: Enter) -> No
     page = enter("op.suwon").get("/operators").text
     assert "no images from CT1 for 45 min" in page
     assert "no images from CT2" not in page
+
+
+def test_operators_see_the_alarms_of_their_sites_and_of_the_installation(house: House, enter: Enter) -> None:
+    ours, others, all_ours = (
+        AlarmRaised(time=at(5), site=site, kind=kind, subject=subject, since=at(1), detail="study 1.2.3 waits")
+        for site, kind, subject in (
+            ("suwon", AlarmKind.SCANNER_SILENT, "suwon/CT7"),
+            ("anseong", AlarmKind.SCANNER_SILENT, "anseong/CT8"),
+            (INSTALLATION, AlarmKind.LAG, "sinsok-infer"),
+        )
+    )
+    for alarm in (ours, others, all_ours):
+        house.take(alarm)
+    house.minutes = 13
+    browser = enter("op.suwon")
+    page = browser.get("/operators").text
+    assert re.search(r"scanner silent</strong></td><td>suwon/CT7</td>\s*<td><time [^>]*>12 min<", page)
+    assert "sinsok-infer" in page
+    assert "CT8" not in page
+    assert "1.2.3" not in page, "operators see no study"
+    house.take(AlarmCleared(time=at(9), site="suwon", kind=ours.kind, subject=ours.subject, since=ours.since))
+    assert "CT7" not in browser.get("/operators/state").text
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from gateways.console.imagery import _WORDS
 from gateways.console.terms import TERMS
 from gateways.console.told import told
 from gateways.console.words import _FOLDER, Words, language_of
+from schemas.alarms import AlarmKind
 from schemas.audit import Role
 from schemas.events import Outcome, Priority, Side
 from schemas.paging import PageReason
@@ -53,6 +54,7 @@ def test_korean_sentences_name_the_same_values_and_are_korean() -> None:
 
 def test_what_enumerations_say_is_in_the_catalogue() -> None:
     said = {*AlertState, *Priority, *PageReason, *Side, *Role, *(outcome.replace("_", " ") for outcome in Outcome)}
+    said |= {kind.replace("_", " ") for kind in AlarmKind}
     assert {str(word) for word in said} <= set(TERMS)
 
 

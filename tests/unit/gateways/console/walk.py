@@ -16,6 +16,7 @@ from gateways.console.live import Hub
 from gateways.console.stack import Stack, Window
 from gateways.console.view import View
 from gateways.imaging.orientation import Edges
+from gateways.letters.box import State
 from schemas.base import ObjectRef
 from schemas.events import Finding
 from tests.unit.gateways.console.house import SITES, Browser, key
@@ -27,7 +28,10 @@ Values = Mapping[str, tuple[str, ...]]
 
 
 def values_of(view: View) -> Values:
-    """What every parameter of an address may be: of each study that there is, and of the site of each."""
+    """What every parameter of an address may be: of each study that there is, and of the site of each.
+
+    Dead letters are on one partition.
+    """
     known = [view.study(site, key(uid, site)) for site in SITES for uid in (SUWON, ANSEONG)]
     studies = [study for study in known if study is not None]
     shown = [one for study in studies for one in study.pictures]
@@ -43,6 +47,8 @@ def values_of(view: View) -> Values:
         "finding": ("0",),
         "show": ("all",),
         "page": ("1", "2"),
+        "partition": ("0",),
+        "offset": tuple(str(case.letter.place.offset) for case in view.box.cases(*State)),
         "next": ("/operators",),
         "state": ("somewhere",),
         "code": ("secret",),

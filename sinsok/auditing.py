@@ -1,0 +1,90 @@
+"""The audit trail's parts as the settings have them: where the key and the heads are, who signed, and what to say."""
+
+import getpass
+import os
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gateways import kafka
+from gateways.archive import history
+from gateways.audit.head import Heads
+from gateways.audit.keys import Signer, UnusableKey, Verifier, public_key, public_place, signer
+from gateways.kafka import Place, Record
+from gateways.objects import FileStore
+from schemas.audit import AuditExported
+from schemas.base import Event
+from schemas.topics import AUDIT_ACTS, AUDIT_TRAIL, DEAD_LETTERS, Topic, all_topics
+from sinsok.errors import UserError
+from sinsok.settings import Settings
+from sinsok.wording import printable, summary
+from streams.dead_letters import read_obituary
+
+
+def key_place(settings: Settings) -> Path:
+    """Where the private key is, or belongs."""
+    return settings.audit.key or settings.home / "keys" / "audit.pem"
+
+
+def heads(settings: Settings) -> Heads:
+    """The heads of the chains."""
+    return Heads(settings.home / "audit")
+
+
+def audited_topics(settings: Settings) -> tuple[Topic, ...]:
+    """What the auditor reads: every event topic but its own."""
+    return tuple(topic for topic in all_topics(settings.sites) if topic.name != AUDIT_TRAIL.name)
+
+
+def own_signer(settings: Settings) -> Signer:
+    """The key of this installation. Raises :class:`UserError` where it cannot be used."""
+    try:
+        return signer(key_place(settings))
+    except UnusableKey as error:
+        raise UserError(f"{error}; `sinsok audit init` makes one for a new installation") from None
+
+
+def verifier(settings: Settings) -> Verifier:
+    """Knows the public keys of this installation. Raises :class:`UserError` where one cannot be used."""
+    try:
+        return Verifier([public_key(place) for place in (public_place(key_place(settings)), *settings.audit.retired)])
+    except UnusableKey as error:
+        raise UserError(f"{error}; bring it here, or set audit.key and audit.retired") from None
+
+
+def tell(record: Record, event: Event | None) -> str:
+    """What a record says, in one line of words. Nothing of what could not be decoded is repeated."""
+    if record.topic == DEAD_LETTERS.name:
+        try:
+            return printable(summary(read_obituary(record.headers)))
+        except ValueError:
+            return "a letter that does not say why it is dead"
+    return "no event of ours" if event is None else printable(summary(event))
+
+
+def note_export(settings: Settings, site: str, what: str, records: int) -> None:
+    """Put an export on record. Raises :class:`schemas.failures.Unavailable`."""
+    act = AuditExported(time=datetime.now(UTC), site=site, by=account(), what=what, records=records)
+    kafka.publish(kafka.producer(settings.kafka.bootstrap_servers), AUDIT_ACTS.name, act)
+
+
+def account() -> str:
+    """Who does this: the user of the machine."""
+    try:
+        named = re.sub(r"[^A-Za-z0-9._@-]", "_", getpass.getuser())[:64]
+    except (KeyError, OSError):
+        return f"uid-{os.getuid()}"
+    return named if named[:1].isalnum() else f"uid-{os.getuid()}"
+
+
+def read(
+    settings: Settings,
+    topics: Iterable[str],
+    since: datetime | None = None,
+    until: datetime | None = None,
+    offsets: dict[Place, int] | None = None,
+) -> Iterable[Record]:
+    """Topics, archive and broker as one."""
+    store = FileStore(settings.store)
+    return history.read(settings.kafka.bootstrap_servers, store, topics, since, until, offsets)
