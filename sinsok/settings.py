@@ -26,6 +26,7 @@ from gateways.pacs.settings import PacsSettings
 from gateways.traces.settings import TracesSettings
 from gateways.watch.settings import WatchSettings
 from gateways.worklist.settings import WorklistSettings
+from schemas.audit import INSTALLATION
 from schemas.base import Site
 from schemas.paging import Name
 from sinsok.errors import UsageError
@@ -139,12 +140,16 @@ class Settings(BaseSettings):
 
     @field_validator("sites")
     @classmethod
-    def _one_site_for_each_called_ae(cls, sites: dict[Site, SiteSettings]) -> dict[Site, SiteSettings]:
+    def _one_site_for_each_called_ae_and_none_for_all(cls, sites: dict[Site, SiteSettings]) -> dict[Site, SiteSettings]:
         # Spaces around an AE title mean nothing (DICOM PS3.5, 6.2).
         titles = [site.called_ae.strip() for site in sites.values()]
         shared = sorted({title for title in titles if titles.count(title) > 1})
         if shared:
             raise ValueError(f"called AE title {', '.join(shared)} stands for more than one site")
+        if INSTALLATION in sites:
+            raise ValueError(
+                f"{INSTALLATION} is what events about the whole installation name: call the site otherwise"
+            )
         return sites
 
     @property

@@ -17,6 +17,7 @@ from sinsok.replay.run import Options, Run
 
 JSON: Final = "report.json"
 PAGE: Final = "report.html"
+EVENTS: Final = "events.jsonl"
 MOST_POINTS: Final = 5000
 """Of a plot."""
 
@@ -78,10 +79,11 @@ def report(run: Run) -> Report:
 
 
 def write(run: Run, found: Report) -> Digest:
-    """Write report and page into the run's folder; the digest of the report."""
+    """Write the report, its page and what the hops sent into the run's folder; the digest of the report."""
     text = found.model_dump_json(indent=2, exclude={"options": {"workers", "speed"}}).encode() + b"\n"
     write_whole(run.folder / JSON, text)
     write_whole(run.folder / PAGE, page(found, list(run.results())).encode())
+    _write_events(run)
     return f"sha256:{sha256(text).hexdigest()}"
 
 
@@ -89,6 +91,16 @@ def read(folder: Path) -> dict[str, Any]:
     """The report of a run that has come to its end. Raises ``OSError``."""
     report: dict[str, Any] = json.loads((folder / JSON).read_bytes())
     return report
+
+
+def _write_events(run: Run) -> None:
+    """One event a line: topic, key, value; as ``sinsok events --json`` has them."""
+    part = run.folder / f".{EVENTS}.part"
+    with part.open("w", encoding="utf-8") as file:
+        for topic, key, value in run.said():
+            head = json.dumps({"topic": topic, "key": key})
+            file.write(f'{head[:-1]}, "value": {value}}}\n')
+    part.rename(run.folder / EVENTS)
 
 
 def lines(found: Report) -> Iterator[str]:

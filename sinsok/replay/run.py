@@ -4,16 +4,17 @@ Everything is written in transactions, so a run that was killed goes on where it
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 from pydantic import Field
 
-from schemas.base import Record, Site, Utc
+from schemas.base import Event, Record, Site, Utc
 from schemas.steps import PortAnswer
+from schemas.topics import topic_of
 from sinsok.errors import UsageError
 from sinsok.replay.compare import Compared
 from sinsok.replay.story import Recorded
@@ -36,6 +37,10 @@ CREATE TABLE IF NOT EXISTS identities (asked TEXT PRIMARY KEY, answer TEXT NOT N
 CREATE TABLE IF NOT EXISTS studies (
     study_key TEXT PRIMARY KEY, first_ms INTEGER NOT NULL, compared TEXT, steps INTEGER NOT NULL DEFAULT 0
 );
+CREATE TABLE IF NOT EXISTS said (
+    study_key TEXT NOT NULL, number INTEGER NOT NULL, topic TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
+    PRIMARY KEY (study_key, number)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS done (what TEXT PRIMARY KEY);
 """
 _INDEX: Final = "CREATE INDEX IF NOT EXISTS by_study ON records (study_key)"
@@ -73,6 +78,16 @@ class Options(Record):
         model = (f"model {self.model}",) if self.model else ()
         policy = (f"policy {Path(self.policy).name}",) if self.policy else ()
         return (*model, *policy, *(("new readings",) if self.infer else ()))
+
+
+class Decision(NamedTuple):
+    """What came of a study."""
+
+    study_key: str
+    compared: Compared
+    steps: int
+    said: Sequence[Event]
+    """What the hops sent this time."""
 
 
 class Run:
@@ -168,13 +183,18 @@ class Run:
         """The oldest timestamp of any study."""
         return int(self._db.execute("SELECT min(first_ms) FROM studies").fetchone()[0] or 0)
 
-    def decided(self, results: Iterable[tuple[str, Compared, int]]) -> None:
-        """Write down what came of studies, and of how many steps."""
+    def decided(self, decisions: Iterable[Decision]) -> None:
+        """Write down what came of studies."""
         with self._transaction():
-            self._db.executemany(
-                "UPDATE studies SET compared = ?, steps = ? WHERE study_key = ?",
-                [(compared.model_dump_json(), steps, key) for key, compared, steps in results],
-            )
+            for key, compared, steps, said in decisions:
+                self._db.execute(
+                    "UPDATE studies SET compared = ?, steps = ? WHERE study_key = ?",
+                    (compared.model_dump_json(), steps, key),
+                )
+                self._db.executemany(
+                    "INSERT OR REPLACE INTO said VALUES (?, ?, ?, ?, ?)",
+                    [(key, number, topic_of(one), one.key, one.model_dump_json()) for number, one in enumerate(said)],
+                )
 
     def progress(self) -> tuple[int, int, int]:
         """Records taken in, studies known, studies decided."""
@@ -193,6 +213,10 @@ class Run:
         for key, text in self._db.execute("SELECT study_key, compared FROM studies ORDER BY study_key"):
             if text is not None:
                 yield key, Compared.model_validate_json(text)
+
+    def said(self) -> Iterator[tuple[str, str, str]]:
+        """What the hops sent this time, study by study: topic, key and value of each event."""
+        yield from self._db.execute("SELECT topic, key, value FROM said ORDER BY study_key, number")
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

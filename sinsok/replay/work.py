@@ -22,7 +22,7 @@ from sinsok.replay.collect import collect
 from sinsok.replay.compare import compare
 from sinsok.replay.rerun import Hops, rerun
 from sinsok.replay.rules import Rules, policy_of
-from sinsok.replay.run import Options, Run
+from sinsok.replay.run import Decision, Options, Run
 from sinsok.replay.story import Story, tell
 from sinsok.settings import Settings, load
 
@@ -63,7 +63,8 @@ def _decide(run: Run, options: Options, rules: Rules, answers: Answers, part: in
             _wait_until(began + (at_ms - first_ms) / 1000 / options.speed, parent)
         story = tell(run.records_of(key), options.until_ms)
         again = rerun(story, _hops_for(story, rules, answers), answers, options.until_ms)
-        results.append((key, compare(story, again, options.topics), again.steps))
+        said = [one for words in again.said.values() for one in words]
+        results.append(Decision(key, compare(story, again, options.topics), again.steps, said))
         if len(results) >= GROUP or options.speed is not None:
             run.decided(results)
             results = []

@@ -19,11 +19,13 @@ from confluent_kafka.admin import AdminClient
 
 from gateways.objects import FileStore
 from schemas.events import AlertRaised
-from schemas.topics import AUDIT_ACTS
+from schemas.topics import AUDIT_ACTS, PARTITIONS
 from tests.day import RULES, SITES, Day, publish, raised
 from tests.stack import SINSOK, Installation, free_port, install, wait_until
 
 pytestmark = pytest.mark.integration
+
+FLOW = ("dicom.series", "triage.deadlines", "triage.studies", "triage.results", "triage.steps")
 
 STUDIES = 160
 
@@ -77,6 +79,10 @@ port = {ports["mllp"]}
 [pacs]
 host = "127.0.0.1"
 port = {ports["pacs"]}
+[archive]
+segment_age_s = 0.5
+drop_every_s = 0.5
+retention_days = {{ {", ".join(f'"{topic}" = 0.5' for topic in FLOW)} }}
 """
     installation = install(tmp_path_factory.mktemp("replay"), changes=changes)
     with installation.part("kafka"):
@@ -156,6 +162,33 @@ def test_killed_in_the_middle_it_says_the_same_in_the_end(installation: Installa
     assert done.returncode == 0, done.stderr
     assert said(json.loads(done.stdout)) == said(whole)
     assert whole["same"] == STUDIES
+
+
+def test_what_the_broker_has_dropped_is_replayed_from_the_archive(installation: Installation, day: Day) -> None:
+    _, before, _ = replay(installation, day, "--run", "before")
+    with installation.part("archiver"):
+        wait_until(lambda: _all_dropped(installation), seconds=90, every_s=0.5)
+    code, after, errors = replay(installation, day, "--run", "after")
+    assert code == 0, errors
+    assert said(after) == said(before)
+    [segment] = sorted((installation.settings.store / "archive" / "triage.steps" / "0").glob("*.parquet"))[:1]
+    whole = segment.read_bytes()
+    try:
+        segment.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
+        code, _, errors = replay(installation, day, "--run", "damaged")
+    finally:
+        segment.write_bytes(whole)
+    assert code == 1
+    assert segment.name in errors
+
+
+def _all_dropped(installation: Installation) -> None:
+    """Complain while the broker has records of the flow."""
+    settings = {"bootstrap.servers": installation.settings.kafka.bootstrap_servers, "group.id": "test-ends"}
+    with closing(Consumer(settings)) as consumer:
+        places = [TopicPartition(topic, number) for topic in FLOW for number in range(PARTITIONS)]
+        spans = [consumer.get_watermark_offsets(place, timeout=10) for place in places]
+    assert all(low == high for low, high in spans)
 
 
 def _is_at(place: Path, share: float) -> None:

@@ -193,6 +193,7 @@ def test_variables_win_over_the_file(write: Write, monkeypatch: pytest.MonkeyPat
             SITE + '[sites.icheon]\ncalled_ae = "SUWON_AI "\n',
             "sites: called AE title SUWON_AI stands for more than one",
         ),
+        ('[sites.sinsok]\ncalled_ae = "SUWON_AI"\n', "sites: sinsok stands for all sites together"),
         ("", "sites: Field required"),
         ("[sites]\n", "sites: Dictionary should have at least 1 item"),
         ("[", "is no TOML: "),
