@@ -147,9 +147,7 @@ class Settings(BaseSettings):
         if shared:
             raise ValueError(f"called AE title {', '.join(shared)} stands for more than one site")
         if INSTALLATION in sites:
-            raise ValueError(
-                f"{INSTALLATION} is what events about the whole installation name: call the site otherwise"
-            )
+            raise ValueError(f"{INSTALLATION} stands for all sites together: call this one otherwise")
         return sites
 
     @property
