@@ -18,7 +18,16 @@ NOTICE: Final = "AI output. Not for diagnosis without a physician."
 """Stands in every event that carries something a model said."""
 
 Notice = Literal["AI output. Not for diagnosis without a physician."]
-Utc = Annotated[AwareDatetime, AfterValidator(lambda at: at.astimezone(UTC))]
+
+
+def _in_utc(at: datetime) -> datetime:
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("in UTC it is before the first or after the last year") from None
+
+
+Utc = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 Uid = Annotated[str, Field(min_length=1, max_length=128, description="A DICOM UID as it was received, valid or not")]
 Site = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]

@@ -70,7 +70,9 @@ class Heard:
 
 
 def _failed(asked: str, error: PortFailure) -> PortAnswer:
-    return PortAnswer(asked=asked, failure=Failure(type(error).__name__), reason=str(error))
+    # A gateway has kinds of its own of each failure; hops and replays know those of schemas/failures.py.
+    kind = next(kind for kind in type(error).__mro__ if kind.__name__ in list(Failure))
+    return PortAnswer(asked=asked, failure=Failure(kind.__name__), reason=str(error))
 
 
 def _note(answer: PortAnswer) -> None:

@@ -5,7 +5,8 @@ from contextvars import Context
 
 import pytest
 
-from schemas.failures import Unavailable, Unreadable
+from gateways.inference.server import Failed, NoSuchModel, NotLoaded
+from schemas.failures import NotInstalled, PortFailure, Unavailable, Unreadable
 from schemas.steps import Failure, PortAnswer
 from streams.answers import Heard, digest_of, heard, identifying, listen, reading
 from tests.unit.streams.examples import FakeInference, FakeServer, digest, finding, series
@@ -29,9 +30,16 @@ def test_an_answer_names_the_question_and_what_was_said() -> None:
 
 @pytest.mark.parametrize(
     ("error", "failure"),
-    [(Unavailable("Triton is away"), Failure.UNAVAILABLE), (Unreadable("no pixels"), Failure.UNREADABLE)],
+    [
+        (Unavailable("Triton is away"), Failure.UNAVAILABLE),
+        (NotLoaded("not yet"), Failure.UNAVAILABLE),
+        (Failed("it went away"), Failure.UNAVAILABLE),
+        (Unreadable("no pixels"), Failure.UNREADABLE),
+        (NoSuchModel("there is none"), Failure.NOT_INSTALLED),
+        (NotInstalled("there is none"), Failure.NOT_INSTALLED),
+    ],
 )
-def test_a_failure_is_noted_and_raised(error: Unavailable | Unreadable, failure: Failure) -> None:
+def test_a_failure_is_noted_and_raised(error: PortFailure, failure: Failure) -> None:
     async def ask() -> PortAnswer:
         listen()
         models = Heard(FakeServer(ich=error))
