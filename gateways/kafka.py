@@ -10,9 +10,11 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import methodcaller
 from typing import Any, Final, Literal
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from schemas.base import Event
 from schemas.envelope import Headers, encode
@@ -26,6 +28,9 @@ _CHATTER: Final = logging.getLogger("librdkafka")
 _CHATTER.addHandler(logging.NullHandler())  # else Python prints it where nobody has configured logging
 
 Start = Literal["beginning", "end"]
+UNREADABLE_HEADERS: Final = "sinsok-unreadable-headers"
+"""Stands alone, in place of headers that the client cannot read."""
+_HEADERS: Final = methodcaller("headers")
 Place = tuple[str, int]
 """A partition: its topic and its number."""
 
@@ -84,6 +89,12 @@ def consumer(bootstrap: str, group: str, **settings: str | int) -> Consumer:
         "session.timeout.ms": 10_000,
     }
     return Consumer(quiet(bootstrap) | defaults | settings)
+
+
+def admin(bootstrap: str) -> AdminClient:
+    """What asks and changes a broker."""
+    sys.audit("sinsok.admin", bootstrap)
+    return AdminClient(quiet(bootstrap))
 
 
 def publish(producer: Producer, topic: str, event: Event) -> None:
@@ -222,13 +233,24 @@ def span(consumer: Consumer, bootstrap: str, place: Place) -> tuple[int, int]:
 
 def record_of(message: Any) -> Record:
     """What a consumer gave, as a record."""
-    headers = [(name, value or b"") for name, value in message.headers() or []]
     return Record(
         message.topic(),
         message.partition(),
         message.offset(),
         message.timestamp()[1],
         message.key(),
-        headers,
+        headers_of(message),
         message.value(),
     )
+
+
+def headers_of(message: Any) -> Headers:
+    """The headers of what a consumer gave. Where a name among them is not UTF-8, none is to be had.
+
+    The client then returns null pointers along with an error. Only a call by way of the C API has that looked for and
+    raises: a plain one, once the interpreter has specialized it, hands them out, and touching them ends the process.
+    """
+    try:
+        return [(name, value or b"") for name, value in _HEADERS(message) or []]
+    except SystemError:
+        return [(UNREADABLE_HEADERS, b"")]

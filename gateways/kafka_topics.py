@@ -3,13 +3,14 @@
 Clients are held in variables until their answers are there: one that is gone gives up its requests.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
-from gateways.kafka import ANSWER_SECONDS, metadata, quiet
+from gateways import kafka
+from gateways.kafka import ANSWER_SECONDS, metadata
 from schemas.failures import Unavailable
 from schemas.topics import Topic
 
@@ -29,8 +30,22 @@ def names(bootstrap: str) -> frozenset[str]:
 
     Raises :class:`schemas.failures.Unavailable` where the broker does not answer.
     """
-    topics = metadata(AdminClient(quiet(bootstrap)), bootstrap)
+    topics = metadata(kafka.admin(bootstrap), bootstrap)
     return frozenset(name for name in topics if not name.startswith("__"))
+
+
+def ids(admin: AdminClient, topics: Collection[str]) -> dict[str, str]:
+    """The id of each of these topics: one that is deleted and made anew has another.
+
+    Raises :class:`schemas.failures.Unavailable` where the broker does not answer, or has not all of them.
+    """
+    if not topics:
+        return {}
+    try:
+        answers = admin.describe_topics(TopicCollection(list(topics)), request_timeout=ANSWER_SECONDS)
+        return {name: str(answer.result().topic_id) for name, answer in answers.items()}
+    except KafkaException as error:
+        raise Unavailable(f"Kafka does not say which topics it has: {error.args[0].str()}") from error
 
 
 def configure(bootstrap: str, topics: Iterable[Topic]) -> None:
@@ -51,7 +66,7 @@ def configure(bootstrap: str, topics: Iterable[Topic]) -> None:
     ]
     if not resources:
         return
-    admin = AdminClient(quiet(bootstrap))
+    admin = kafka.admin(bootstrap)
     answers = admin.incremental_alter_configs(resources, request_timeout=ANSWER_SECONDS)
     for resource, answer in answers.items():
         try:
@@ -66,7 +81,7 @@ def differences(bootstrap: str, declared: Iterable[Topic]) -> list[TopicDifferen
 
     Raises :class:`Unavailable` where the broker does not answer.
     """
-    admin = AdminClient(quiet(bootstrap))
+    admin = kafka.admin(bootstrap)
     known = metadata(admin, bootstrap)
     found = []
     for topic in declared:
@@ -90,7 +105,7 @@ def create(bootstrap: str, declared: Iterable[Topic], replication_factor: int = 
 
     ``replication_factor`` -1 leaves it to the broker. Raises :class:`Unavailable` where the broker refuses.
     """
-    admin = AdminClient(quiet(bootstrap))
+    admin = kafka.admin(bootstrap)
     known = metadata(admin, bootstrap)
     absent = [topic for topic in declared if topic.name not in known]
     if not absent:

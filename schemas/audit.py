@@ -98,8 +98,8 @@ class ReplayFinished(RecordAct):
     report: Digest = Field(description="Of the report's JSON")
 
     def identity(self) -> tuple[object, ...]:
-        """A run is finished once."""
-        return (self.site, self.run)
+        """A run is finished once with a report."""
+        return (self.site, self.run, self.report)
 
 
 class LetterRequeued(RecordAct):

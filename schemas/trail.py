@@ -5,13 +5,16 @@ is canonical JSON (RFC 8785), its key the chain's name; its digest is sha256 ove
 """
 
 from hashlib import sha256
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, Self
 from uuid import UUID
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, model_validator
 
 from schemas.audit import Origin
 from schemas.base import Digest, Record, Site, Utc
+
+MISSING: Final = "missing"
+"""Type of what is said of records that were gone before anybody audited them."""
 
 Sequence = Annotated[int, Field(ge=0, description="Place in the chain: 0, 1, 2 ...")]
 Signature = Annotated[str, Field(pattern=r"^[0-9a-f]{128}$", description="Ed25519 (RFC 8032), in hex")]
@@ -32,7 +35,10 @@ class ChainRecord(Record):
 
 
 class AuditRecord(ChainRecord):
-    """A record on an event topic: that it stood there, and what it said. ``time`` is the broker's, of that record."""
+    """A record on an event topic: that it stood there, and what it said.
+
+    ``time`` is that record's timestamp, from the clock of whoever wrote it; of what is missing it is the auditor's.
+    """
 
     kind: Literal["event"] = "event"
     type: str = Field(
@@ -44,6 +50,13 @@ class AuditRecord(ChainRecord):
     what: Annotated[str, Field(max_length=500)] = Field(description="In one line of words")
     where: Origin
     digest: Digest | None = Field(description="Of the record as it stands there, framed; None where it is missing")
+
+    @model_validator(mode="after")
+    def _names_a_digest(self) -> Self:
+        """What names none is held against nothing: only what was gone may do that."""
+        if (self.digest is None) != (self.type == MISSING):
+            raise ValueError("only what is missing has no digest")
+        return self
 
 
 class Checkpoint(ChainRecord):

@@ -1,8 +1,9 @@
 """A day at three hospitals, as it would stand on the topics: made by the hops themselves in a time of its own.
 
 What happens is drawn from a seed: images that come late, gaps, models that are away, that fail and that are not
-installed, events that no hop can handle, pages that reach nobody, people who take alerts and who do not, and workers
-that die between what they send and what they remember, or before they commit. ``peak`` studies fall into one hour.
+installed, events that no hop can handle and that come back mended, pages that reach nobody, people who take alerts and
+who do not, and workers that die between what they send and what they remember, or before they commit. ``peak`` studies
+fall into one hour.
 """
 
 import asyncio
@@ -93,6 +94,7 @@ class Models:
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
         self._read: dict[tuple[str, str], Reading] = {}
+        self._mended: set[str] = set()
         self.away = False
 
     async def identify(self, model: str, version: str) -> ModelIdentity:
@@ -118,7 +120,8 @@ class Models:
         draw = random.Random(f"{series.manifest.digest} {model.digest}")
         if draw.random() < 0.03:
             raise Unreadable("pixels cannot be decoded")
-        if draw.random() < 0.01:
+        if draw.random() < 0.02 and series.manifest.digest not in self._mended:
+            self._mended.add(series.manifest.digest)
             raise ZeroDivisionError("nobody foresaw it")
         same = random.Random(series.manifest.digest).random()
         volume_ml = 0.0 if same < 0.6 else 12.0 * same * draw.uniform(0.6, 1.2) if same > 0.8 else draw.uniform(0.2, 4)
@@ -334,6 +337,8 @@ class Day:
             return
         except ZeroDivisionError:
             self._send(hop.name, event, origin, hop.failed(event), handled=Handled.BURIED)
+            if self._draw.random() < 0.7:  # an operator sends it back, once the cause is mended
+                self._in(600.0, lambda: self._append(event))
             return
         self._send(hop.name, event, origin, sent)
         if self._draw.random() < 0.02:

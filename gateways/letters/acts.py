@@ -15,6 +15,7 @@ from schemas.audit import LetterDiscarded, LetterRequeued
 from schemas.base import Event
 from schemas.envelope import Headers
 from schemas.paging import Name
+from schemas.topics import DEADLINES, DICOM_SERIES, RESULTS, STUDIES
 
 ATTEMPTS: Final = 3
 """So often a message is requeued, over all the letters that it becomes."""
@@ -62,6 +63,10 @@ class Outbound(Protocol):
         """Return once the broker has it."""
 
 
+_HANDLED: Final = frozenset(topic.name for topic in (DICOM_SERIES, DEADLINES, STUDIES, RESULTS))
+"""What hops read, beside alerts: whoever writes a letter must not have an operator write anywhere else."""
+
+
 @dataclass(frozen=True)
 class Desk:
     """Where one person acts on letters. ``tell`` brings an event to ``audit.acts``, for good when it returns."""
@@ -96,6 +101,8 @@ class Desk:
                 f"letter {letter.place} was requeued {attempt - 1} times and is back: find out why; a higher --attempts"
                 " lets it go once more"
             )
+        if not (origin.topic in _HANDLED or origin.topic.startswith("alerts.")):
+            raise TopicGone(f"letter {letter.place} says that it came from {origin.topic}, which no hop reads")
         if not outbound.has(origin.topic):
             raise TopicGone(f"letter {letter.place} came from {origin.topic}, which the broker does not have")
         outbound.send(origin.topic, origin.partition, record.key, record.value, _headers(letter, attempt))

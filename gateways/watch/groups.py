@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import OffsetSpec
 
-from gateways.kafka import ANSWER_SECONDS, quiet
+from gateways.kafka import ANSWER_SECONDS, admin
 from schemas.failures import Unavailable
 
 _CHANGELOG: Final = "-changelog"
@@ -45,7 +45,7 @@ class Groups:
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
-        self._admin = AdminClient(quiet(bootstrap))
+        self._admin = admin(bootstrap)
 
     def look(self, names: Iterable[str]) -> dict[str, Group]:
         """How the groups are. One that does not exist has no members and has nothing to read.
@@ -64,7 +64,7 @@ class Groups:
             starts, ends = self._offsets(places, OffsetSpec.earliest()), self._offsets(places, OffsetSpec.latest())
         except KafkaException as error:
             # One that has seen a broker die in a bad moment may time out for ever; a new one does not.
-            self._admin = AdminClient(quiet(self._bootstrap))
+            self._admin = admin(self._bootstrap)
             raise Unavailable(f"Kafka at {self._bootstrap} does not tell of groups: {error.args[0].str()}") from error
         return {
             name: Group(

@@ -46,7 +46,8 @@ class Lag:
         for name, (kind, late_after_s, joins) in self._groups.items():
             group, progress, key = found[name], self._progress[name], Key(INSTALLATION, kind, name)
             pace = progress.look(group, now, late_after_s)
-            if joins and not group.members:
+            # Who has committed nothing has read nothing; what was committed is forgotten a week after the last reader.
+            if (joins and not group.members) or not (joins or group.ends):
                 detail = f"nobody reads as {name}: `sinsok status` shows which process does not run, its log why"
                 judgement.conditions.append(Condition(key, now, detail, after_s=self._no_reader_after_s))
             elif pace is Pace.LATE:

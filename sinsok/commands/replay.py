@@ -77,7 +77,8 @@ def command(
                 "end": end and _time(end),
                 "topics": _topics(settings, topics),
                 "model": model,
-                "policy": policy and str(Path(policy).absolute()),
+                "policy": policy and Path(policy).name,
+                "rules": policy and policy_of(Path(policy)),
                 "infer": infer,
                 "speed": _speed(speed),
                 "workers": workers,
@@ -96,7 +97,7 @@ def _go(settings: Settings, run: Run, as_json: bool) -> None:
         _say(settings, ReplayStarted(**_act(options), begin=options.begin, end=options.end, differs=options.differs))
         if not run.collected():
             _work(run, ["collect"])
-            _refuse_nothing(run)
+        _refuse_nothing(run)
         _work(run, *([str(part), str(options.workers)] for part in range(options.workers)))
     except KeyboardInterrupt:
         raise UserError(f"interrupted; go on with: sinsok replay --resume {options.run}") from None
@@ -108,7 +109,8 @@ def _go(settings: Settings, run: Run, as_json: bool) -> None:
         click.echo((run.folder / JSON).read_text(encoding="utf-8"), nl=False)
     else:
         click.echo("\n".join([*lines(found), "", f"report: {run.folder / PAGE}"]))
-    if found.unknown or (found.different and not options.differs):
+    unasked = (found.different and not options.differs) or (found.earlier and not options.begin)
+    if found.unknown or found.faulty or unasked:
         sys.exit(1)
 
 
@@ -153,8 +155,7 @@ def _work(run: Run, *parts: list[str]) -> None:
 def _refuse_nothing(run: Run) -> None:
     """A run about nothing is none: its folder goes again."""
     options, (_, studies, _) = run.options, run.progress()
-    steps, _ = run.steps()
-    if studies and steps:
+    if studies and run.steps():
         return
     asked = {"study": options.study_uid, "site": options.site}
     of = " and ".join(f"{what} {name}" for what, name in asked.items() if name)
@@ -171,12 +172,23 @@ def _folder(settings: Settings, name: str) -> Path:
 
 def _begin(settings: Settings, options: Options) -> Run:
     folder = _folder(settings, options.run)
+    if (folder / FILE).exists() and not _is_begun(folder):
+        rmtree(folder)
     if folder.exists():
         raise UsageError(f"there is a run {options.run} already: --resume {options.run} goes on with it")
     folder.mkdir(parents=True)
     run = Run(folder)
     run.begin(options)
     return run
+
+
+def _is_begun(folder: Path) -> bool:
+    """Whether a run was interrupted before it could say what it is about: then it is none."""
+    run = Run(folder)
+    try:
+        return run.begun
+    finally:
+        run.close()
 
 
 def _open(settings: Settings, name: str) -> Run:
@@ -197,9 +209,8 @@ def _options(settings: Settings, asked: dict[str, object]) -> Options:
         raise UsageError(f"replay: {str(error).splitlines()[1]}: {str(error).splitlines()[2].strip()}") from None
     if options.begin and options.begin >= options.until:
         raise UsageError(f"--from {options.begin} does not lie before the end, {options.until}")
-    rules = policy_of(Path(options.policy)) if options.policy else None
     if options.model:
-        check_model(options.model, rules or {site: settings.rules.of(site) for site in settings.sites})
+        check_model(options.model, options.rules or {site: settings.rules.of(site) for site in settings.sites})
         if options.infer:
             _check_served(settings, options.model)
     return options

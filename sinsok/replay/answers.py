@@ -1,8 +1,11 @@
 """The Inference port of a replay: what the models answered then, or what they answer now."""
 
-from collections.abc import Iterable
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Iterable
+from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from pydantic import ValidationError
 
@@ -10,11 +13,13 @@ from schemas.base import Digest
 from schemas.events import Reading, Series, StudyTriaged
 from schemas.failures import NotInstalled, PortFailure, Unavailable, Unreadable
 from schemas.models import Contract, ModelIdentity
-from schemas.steps import Failure, PortAnswer, StepTaken
+from schemas.steps import Failure, Handled, PortAnswer, StepTaken
 from sinsok.replay.story import Story
 from streams.answers import digest_of, identifying, reading
 from streams.ports import Inference
 
+T = TypeVar("T")
+_PAUSES_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 60.0, 60.0, 60.0, 60.0)
 _FAILURES: Final[dict[Failure, type[PortFailure]]] = {
     Failure.UNAVAILABLE: Unavailable,
     Failure.UNREADABLE: Unreadable,
@@ -44,7 +49,8 @@ class Answers:
         self._identities = identities
         self._live = live
         self._told: dict[str, Reading] = {}
-        self._then: dict[str, PortAnswer] = {}
+        self._then: dict[str, deque[PortAnswer]] = {}
+        self._strict = False
 
     def begin(self, story: Story) -> None:
         """The readings that stand in the results of a study need no store."""
@@ -53,15 +59,21 @@ class Answers:
         self._told = {reading(one.content, one.provenance.digest): one for one in found if one is not None}
 
     def answer_for(self, step: StepTaken | None) -> None:
-        """The questions that follow are those of this step; None: of one that nobody took then."""
-        self._then = {answer.asked: answer for answer in step.answers} if step else {}
+        """The questions that follow are those of this step; None: of one that nobody took then.
+
+        What became a dead letter got no other answers than its own.
+        """
+        self._then = defaultdict(deque)
+        for answer in step.answers if step else ():
+            self._then[answer.asked].append(answer)
+        self._strict = step is not None and step.handled is Handled.BURIED
 
     async def identify(self, model: str, version: str) -> ModelIdentity:
         """As it was answered in this step, else in any other of the record; with a live port, as it is now."""
         if live := self._asked_now(model, version):
-            return await live.identify(model, version)
+            return await _patiently(lambda: live.identify(model, version))
         asked = identifying(model, version)
-        answer = self._then.get(asked) or self._identities.get(asked)
+        answer = self._next(asked) or (None if self._strict else self._identities.get(asked))
         if answer is None:
             raise NotRecorded(f"no answer of {model}@{version} is recorded: --infer asks it")
         digest = _given(answer)
@@ -81,28 +93,51 @@ class Answers:
         asked = reading(series.manifest.digest, model.digest)
         if live := self._asked_now(model.name, model.version):
             # Never urgent: patients go first.
-            new = await live.read(site, study_uid, series, model, urgent=False)
+            new = await _patiently(lambda: live.read(site, study_uid, series, model, urgent=False))
             return _timed_as(new, self._told.values(), series)
-        then = self._then.get(asked)
+        then = self._next(asked)
+        if then is None and self._strict:
+            raise NotRecorded("nothing is recorded of the answer")
         wanted = None if then is None else _given(then)
-        known = self._told.get(asked) or self._stored(series.manifest.digest, model.digest)
-        if known is None and wanted is None:
+        known = self._told.get(asked)
+        if known is not None and wanted in (None, digest_of(known)):
+            return known
+        stored = self._stored(series.manifest.digest, model.digest, wanted)
+        if stored is None and wanted is None:
             raise NotRecorded(f"no reading of {model.name}@{model.version} is recorded for a series: --infer asks it")
-        if known is None or (wanted is not None and digest_of(known) != wanted):
-            known = self._stored(series.manifest.digest, model.digest)
-        if known is None or (wanted is not None and digest_of(known) != wanted):
+        if stored is None:
             raise NotRecorded(f"the reading of {model.name}@{model.version} that a step names is gone or was changed")
-        return known
+        return stored
 
     def _asked_now(self, model: str, version: str) -> Inference | None:
         return self._live if self._only in (None, f"{model}@{version}") else None
 
-    def _stored(self, content: Digest, model: Digest) -> Reading | None:
+    def _next(self, asked: str) -> PortAnswer | None:
+        """What was answered, in order where it was asked more than once; the last answer stays."""
+        answers = self._then.get(asked)
+        if not answers:
+            return None
+        return answers.popleft() if len(answers) > 1 else answers[0]
+
+    def _stored(self, content: Digest, model: Digest, wanted: Digest | None) -> Reading | None:
+        """A reading as it was kept; None where there is none, or it is not the one that is wanted."""
         place = self._readings / content.removeprefix("sha256:") / f"{model.removeprefix('sha256:')}.json"
         try:
-            return Reading.model_validate_json(place.read_bytes())
+            kept = place.read_bytes()
+            reading = Reading.model_validate_json(kept)
         except (OSError, ValidationError):
             return None
+        return reading if wanted in (None, f"sha256:{sha256(kept).hexdigest()}", digest_of(reading)) else None
+
+
+async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask until there is an answer. Raises :class:`Unavailable` where there has been none for long."""
+    for pause_s in _PAUSES_S:
+        try:
+            return await ask()
+        except Unavailable:
+            await asyncio.sleep(pause_s)
+    return await ask()
 
 
 def _given(answer: PortAnswer) -> Digest:

@@ -1,8 +1,9 @@
 """The record of a period into a run's own file, archive and live as one, without being in anybody's way."""
 
+import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-from datetime import timedelta
 from itertools import islice
 from typing import Final
 
@@ -20,6 +21,7 @@ from sinsok.settings import Settings
 from sinsok.stack.lag import consumer_lag, reads
 
 BATCH: Final = 1000
+_KEY: Final = re.compile("[0-9a-f]{64}")
 LOOK_EVERY_S: Final = 5.0
 BEHIND: Final = 200
 """Events: a live stream that is further behind is let pass first."""
@@ -30,30 +32,31 @@ def collect(run: Run, options: Options, settings: Settings) -> None:
     topics = [topic.name for topic in (DICOM_SERIES, DEADLINES, STUDIES, RESULTS, STEPS)]
     topics += [alerts(site).name for site in settings.sites if options.site in (None, site)]
     store, bootstrap = FileStore(settings.store), settings.kafka.bootstrap_servers
-    until = options.until + (MARGIN if options.end else timedelta(0))
+    until, parent = options.until + MARGIN, os.getppid()
     records = history.read(bootstrap, store, topics, options.begin, until, run.positions())
     yield_to_live = _Politeness(lambda: consumer_lag(bootstrap, reads(settings.sites)))
     while batch := list(islice(records, BATCH)):
+        if os.getppid() != parent:
+            return  # nobody waits for the rest
         yield_to_live()
         positions = {(one.topic, one.partition): one.offset + 1 for one in batch}
-        kept = list(_wanted(batch, options))
+        kept = list(_wanted(batch, options, settings.sites))
         run.keep(kept, positions, _identities(one for _, one in kept))
     run.end_of_record()
 
 
-def _wanted(records: Iterable[Record], options: Options) -> Iterator[tuple[str, Recorded]]:
+def _wanted(records: Iterable[Record], options: Options, sites: Iterable[str]) -> Iterator[tuple[str, Recorded]]:
     """The records about a study that is asked for, with its key."""
-    only = study_key(options.site, options.study_uid) if options.site and options.study_uid else None
-    uid = options.study_uid.encode() if options.study_uid else b""
+    chosen = [options.site] if options.site else sites
+    only = {study_key(site, options.study_uid) for site in chosen} if options.study_uid else None
     for one in records:
-        headers = dict(one.headers)
-        kind, source = headers.get("ce_type", b"").decode(errors="replace"), headers.get("ce_source", b"").decode()
-        key = headers.get("ce_subject", b"").decode(errors="replace")
-        if one.value is None or kind == InstanceQuarantined.TYPE or len(key) != 64:
+        headers = {name: value.decode(errors="replace") for name, value in one.headers}
+        kind, source, key = (headers.get(name, "") for name in ("ce_type", "ce_source", "ce_subject"))
+        if one.value is None or kind == InstanceQuarantined.TYPE or not _KEY.fullmatch(key):
             continue
         if options.site is not None and source != f"/sinsok/{options.site}":
             continue
-        if (only is not None and key != only) or (uid and uid not in one.value):
+        if only is not None and key not in only:
             continue
         yield key, Recorded(one.topic, one.partition, one.offset, one.timestamp_ms, kind, one.value)
 

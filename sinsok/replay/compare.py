@@ -14,7 +14,7 @@ from schemas.envelope import encode
 from schemas.events import AlertRaised, StudyTriaged
 from schemas.topics import topic_of
 from sinsok.replay.rerun import Rerun
-from sinsok.replay.story import Story, as_dict
+from sinsok.replay.story import Entry, Story
 
 
 class Change(StrEnum):
@@ -82,14 +82,10 @@ def compare(story: Story, again: Rerun, topics: Collection[str] = ()) -> Compare
     said = [one for one in story.said if one in story.events]
     then = {one: story.events[one].event for one in said if _asked_for(story.events[one].event, topics)}
     now = {one: words[0] for one, words in again.said.items() if _asked_for(words[0], topics)}
-    same = {
-        one
-        for one in then.keys() & now.keys()
-        if {encode(words).value for words in again.said[one]} == set(story.events[one].values)
-    }
+    same = {one for one in then.keys() & now.keys() if _are_the_words(again.said[one], story.events[one])}
     differences = tuple(_differences(then, now, same))
     faults = tuple(story.faults)
-    if again.earlier:
+    if story.earlier:
         outcome = Outcome.EARLIER
     elif again.unknown:
         outcome = Outcome.UNKNOWN
@@ -100,13 +96,19 @@ def compare(story: Story, again: Rerun, topics: Collection[str] = ()) -> Compare
         study_uid=story.study_uid,
         outcome=outcome,
         events=len(then),
-        differences=() if again.earlier else differences,
+        differences=() if story.earlier else differences,
         unheard=tuple(f"{type(one).__name__} at {one.time.isoformat()}" for one in again.unheard),
         unknown=tuple(dict.fromkeys(again.unknown)),
         faults=faults,
         alerts=(_alerts(then.values()), _alerts(now.values())),
         volume_ml=(_volume_ml(then.values()), _volume_ml(now.values())),
     )
+
+
+def _are_the_words(now: Iterable[StudyEvent], then: Entry) -> bool:
+    """Whether an event is said as it was, bit for bit; a record of an older version as this one would have said it."""
+    said = {encode(words).value for words in now}
+    return said in (set(then.values), {encode(type(then.event).model_validate_json(one)).value for one in then.values})
 
 
 def _asked_for(event: Event, topics: Collection[str]) -> bool:
@@ -142,7 +144,7 @@ def _slot(event: StudyEvent) -> tuple[Any, ...]:
 
 
 def _changed(was: StudyEvent, is_: StudyEvent, *, whole: bool) -> Difference:
-    before, after = dict(_flat(as_dict(was))), dict(_flat(as_dict(is_)))
+    before, after = dict(_flat(was.model_dump(mode="json"))), dict(_flat(is_.model_dump(mode="json")))
     fields = {
         name: (before.get(name), after.get(name))
         for name in dict.fromkeys([*before, *after])

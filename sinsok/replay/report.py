@@ -47,6 +47,8 @@ class Report(Record):
     changed: int = 0
     missing: int = 0
     new: int = 0
+    faulty: int = 0
+    """Studies of which the record itself lacks something."""
     alerts: Alerts = Alerts()
     studies: tuple[Compared, ...] = ()
     """Those that are not as they were."""
@@ -62,25 +64,26 @@ class Point(NamedTuple):
 
 def report(run: Run) -> Report:
     """Add up what came of the studies."""
-    totals: dict[str, int] = dict.fromkeys((*Outcome, *Change, "events"), 0)
+    totals: dict[str, int] = dict.fromkeys((*Outcome, *Change, "events", "faulty"), 0)
     alerts = dict.fromkeys(Alerts.model_fields, 0)
     studies = []
     for _, one in run.results():
         totals[one.outcome] += 1
+        totals["faulty"] += bool(one.faults)
         if one.outcome is not Outcome.EARLIER:
             totals["events"] += one.events
             for difference in one.differences:
                 totals[difference.change] += 1
             for name, number in _alerts(one).items():
                 alerts[name] += number
-        if one.outcome not in (Outcome.SAME, Outcome.EARLIER):
+        if one.faults or one.outcome not in (Outcome.SAME, Outcome.EARLIER):
             studies.append(one)
     return Report(options=run.options, **totals, alerts=Alerts(**alerts), studies=tuple(studies))
 
 
 def write(run: Run, found: Report) -> Digest:
     """Write the report, its page and what the hops sent into the run's folder; the digest of the report."""
-    text = found.model_dump_json(indent=2, exclude={"options": {"workers", "speed"}}).encode() + b"\n"
+    text = found.model_dump_json(indent=2, exclude={"options": {"workers", "speed", "rules"}}).encode() + b"\n"
     write_whole(run.folder / JSON, text)
     write_whole(run.folder / PAGE, page(found, list(run.results())).encode())
     _write_events(run)

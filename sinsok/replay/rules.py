@@ -10,7 +10,7 @@ from schemas.base import ObjectRef
 from schemas.failures import PortFailure
 from schemas.steps import StepTaken
 from sinsok.errors import UsageError
-from sinsok.replay.answers import Answers
+from sinsok.replay.answers import Answers, NotRecorded
 from sinsok.replay.rerun import Hops
 from sinsok.settings import load
 from streams.hop import StatefulHop, StatelessHop
@@ -20,22 +20,21 @@ from streams.site import SiteRules, Sites
 
 
 class Rules:
-    """The hops as the pipeline has them, by the rules that are in force. ``lost`` counts rules that are not kept."""
+    """The hops as the pipeline has them, by the rules that are in force."""
 
-    def __init__(
-        self, store: FileStore, now: Mapping[str, SiteRules], policy: Mapping[str, SiteRules] | None, model: str | None
-    ) -> None:
+    def __init__(self, store: FileStore, policy: Mapping[str, SiteRules] | None, model: str | None) -> None:
         self._store = store
-        self._now = now
         self._policy = policy
         self._model = model
         self._made: dict[tuple[str, str], Hops] = {}
-        self.lost: set[str] = set()
 
     def hops(self, site: str, step: StepTaken | None, newest: ObjectRef | None, answers: Answers) -> Hops:
-        """The hops by their names. Where no step says which rules, the newest that the study saw."""
+        """The hops by their names. Where no step says which rules, the newest that the study saw.
+
+        Raises :class:`NotRecorded` where these are not kept.
+        """
         named = step.rules if step is not None and step.rules is not None else newest
-        of = "policy" if self._policy is not None else named.digest if named else "now"
+        of = "policy" if self._policy is not None else named.digest if named else ""
         made = self._made.get((site, of))
         if made is None:
             rules = self._rules(site, named)
@@ -47,12 +46,13 @@ class Rules:
     def _rules(self, site: str, named: ObjectRef | None) -> SiteRules:
         if self._policy is not None:
             return self._policy.get(site, SiteRules())
-        if named is not None:
-            try:
-                return SiteRules.model_validate_json(self._store.read(named))
-            except (PortFailure, ValidationError):
-                self.lost.add(named.digest)
-        return self._now.get(site, SiteRules())
+        if named is None:
+            raise NotRecorded("no step says by which rules it was taken: give them with --policy")
+        try:
+            return SiteRules.model_validate_json(self._store.read(named))
+        except (PortFailure, ValidationError) as error:
+            why = str(error) if isinstance(error, PortFailure) else "another version wrote them"
+            raise NotRecorded(f"the rules of then cannot be read ({why}): give them with --policy") from None
 
 
 def policy_of(path: Path) -> dict[str, SiteRules]:

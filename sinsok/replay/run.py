@@ -3,21 +3,24 @@
 Everything is written in transactions, so a run that was killed goes on where it stood.
 """
 
+import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Final, NamedTuple
 
 from pydantic import Field
 
 from schemas.base import Event, Record, Site, Utc
-from schemas.steps import PortAnswer
+from schemas.steps import PortAnswer, StepTaken
 from schemas.topics import topic_of
 from sinsok.errors import UsageError
 from sinsok.replay.compare import Compared
 from sinsok.replay.story import Recorded
+from streams.site import SiteRules
 
 FILE: Final = "run.sqlite"
 VERSION: Final = 1
@@ -29,6 +32,7 @@ CREATE TABLE IF NOT EXISTS options (json TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS positions (
     topic TEXT NOT NULL, partition INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (topic, partition)
 );
+CREATE TABLE IF NOT EXISTS counts (records INTEGER NOT NULL, steps INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS records (
     topic TEXT NOT NULL, partition INTEGER NOT NULL, offset INTEGER NOT NULL, timestamp_ms INTEGER NOT NULL,
     study_key TEXT NOT NULL, type TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (topic, partition, offset)
@@ -57,15 +61,16 @@ class Options(Record):
     end: Utc | None = None
     topics: tuple[str, ...] = ()
     model: str | None = None
-    policy: str | None = Field(default=None, description="Path of a configuration")
+    policy: str | None = Field(default=None, description="The configuration whose rules these are")
+    rules: dict[Site, SiteRules] | None = Field(default=None, description="As the policy has them; None: those of then")
     infer: bool = False
     speed: Annotated[float, Field(gt=0)] | None = Field(default=None, description="Times the pace of then")
     workers: Annotated[int, Field(ge=1, le=64)] = 1
 
     @property
     def until(self) -> datetime:
-        """Where the record ends for this run."""
-        return min(self.end, self.begun_at) if self.end else self.begun_at
+        """Where the record ends for this run: what is under way at that moment is not there as a whole."""
+        return min(self.end or self.begun_at, self.begun_at - MARGIN)
 
     @property
     def until_ms(self) -> int:
@@ -76,8 +81,13 @@ class Options(Record):
     def differs(self) -> tuple[str, ...]:
         """In what it differs from then."""
         model = (f"model {self.model}",) if self.model else ()
-        policy = (f"policy {Path(self.policy).name}",) if self.policy else ()
+        policy = (f"policy {self.policy} ({self._policy_digest})",) if self.policy else ()
         return (*model, *policy, *(("new readings",) if self.infer else ()))
+
+    @property
+    def _policy_digest(self) -> str:
+        rules = {site: one.model_dump(mode="json") for site, one in (self.rules or {}).items()}
+        return sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()[:12]
 
 
 class Decision(NamedTuple):
@@ -106,8 +116,14 @@ class Run:
     def begin(self, options: Options) -> None:
         """Write down what a new run is about."""
         self._db.executescript(_SCHEMA)
-        self._db.execute(f"PRAGMA user_version={VERSION}")
-        self._db.execute("INSERT INTO options VALUES (?)", (options.model_dump_json(),))
+        with self._transaction():
+            self._db.execute("INSERT INTO options VALUES (?)", (options.model_dump_json(),))
+            self._db.execute(f"PRAGMA user_version={VERSION}")
+
+    @property
+    def begun(self) -> bool:
+        """Whether it got as far as saying what it is about."""
+        return bool(self._db.execute("PRAGMA user_version").fetchone()[0])
 
     @property
     def options(self) -> Options:
@@ -132,7 +148,10 @@ class Run:
         identities: Iterable[PortAnswer],
     ) -> None:
         """Take records into the run, by study key, and note where to go on."""
+        records = list(records)
+        steps = sum(one.type == StepTaken.TYPE for _, one in records)
         with self._transaction():
+            self._db.execute("INSERT INTO counts VALUES (?, ?)", (len(records), steps))
             for key, one in records:
                 self._db.execute(
                     "INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -180,8 +199,8 @@ class Run:
         return [(key, first) for key, first in self._db.execute(query) if int(key[:8], 16) % parts == part]
 
     def first_ms(self) -> int:
-        """The oldest timestamp of any study."""
-        return int(self._db.execute("SELECT min(first_ms) FROM studies").fetchone()[0] or 0)
+        """The oldest timestamp of any study that is to be decided again."""
+        return int(self._db.execute("SELECT min(first_ms) FROM studies WHERE compared IS NULL").fetchone()[0] or 0)
 
     def decided(self, decisions: Iterable[Decision]) -> None:
         """Write down what came of studies."""
@@ -198,15 +217,13 @@ class Run:
 
     def progress(self) -> tuple[int, int, int]:
         """Records taken in, studies known, studies decided."""
-        (records,) = self._db.execute("SELECT count(*) FROM records").fetchone()
+        (records,) = self._db.execute("SELECT total(records) FROM counts").fetchone()
         studies, decided = self._db.execute("SELECT count(*), count(compared) FROM studies").fetchone()
-        return records, studies, decided
+        return int(records), studies, decided
 
-    def steps(self) -> tuple[int, int]:
-        """Steps in the record, and steps that were taken again."""
-        (recorded,) = self._db.execute("SELECT count(*) FROM records WHERE type LIKE '%StepTaken%'").fetchone()
-        (taken,) = self._db.execute("SELECT total(steps) FROM studies").fetchone()
-        return recorded, int(taken)
+    def steps(self) -> int:
+        """Steps in the record."""
+        return int(self._db.execute("SELECT total(steps) FROM counts").fetchone()[0])
 
     def results(self) -> Iterator[tuple[str, Compared]]:
         """What came of each study, by its key."""

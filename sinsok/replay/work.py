@@ -9,8 +9,6 @@ import time
 from pathlib import Path
 from typing import Final
 
-from gateways.inference.recorded import Recorded as RecordedReadings
-from gateways.inference.triton import TritonInference
 from gateways.objects import FileStore
 from schemas.base import ObjectRef
 from schemas.failures import PortFailure
@@ -21,7 +19,7 @@ from sinsok.replay.answers import Answers
 from sinsok.replay.collect import collect
 from sinsok.replay.compare import compare
 from sinsok.replay.rerun import Hops, rerun
-from sinsok.replay.rules import Rules, policy_of
+from sinsok.replay.rules import Rules
 from sinsok.replay.run import Decision, Options, Run
 from sinsok.replay.story import Story, tell
 from sinsok.settings import Settings, load
@@ -37,14 +35,14 @@ def main(arguments: list[str]) -> int:
     run = Run(folder)
     try:
         options = run.options
-        policy = policy_of(Path(options.policy)) if options.policy else None
-        rules = Rules(FileStore(settings.store), _rules_now(settings), policy, options.model)
+        rules = Rules(FileStore(settings.store), options.rules, options.model)
+        answers = _answers(run, options, settings)
         os.nice(10)  # the live stream goes first
         fence.close(folder)
         if part == ["collect"]:
             collect(run, options, settings)
         else:
-            _decide(run, options, rules, _answers(run, options, settings), int(part[0]), int(part[1]))
+            _decide(run, options, rules, answers, int(part[0]), int(part[1]))
     except (PortFailure, UserError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
@@ -61,7 +59,7 @@ def _decide(run: Run, options: Options, rules: Rules, answers: Answers, part: in
     for key, at_ms in run.open_studies(part, parts):
         if options.speed is not None:
             _wait_until(began + (at_ms - first_ms) / 1000 / options.speed, parent)
-        story = tell(run.records_of(key), options.until_ms)
+        story = tell(key, run.records_of(key), options.until_ms, begins=options.begin is not None)
         again = rerun(story, _hops_for(story, rules, answers), answers, options.until_ms)
         said = [one for words in again.said.values() for one in words]
         results.append(Decision(key, compare(story, again, options.topics), again.steps, said))
@@ -88,8 +86,14 @@ class _hops_for:  # noqa: N801 - a function that remembers
 def _answers(run: Run, options: Options, settings: Settings) -> Answers:
     live = None
     if options.infer:
+        # Here and not above: what loads volumes takes a second to import.
+        from gateways.inference.recorded import Recorded as RecordedReadings
+        from gateways.inference.triton import TritonInference
+
         store = _Aside(FileStore(settings.store), FileStore(run.folder))
-        live = RecordedReadings(TritonInference(settings.triton, store), run.folder)
+        # Shared memory is a file outside the run's folder.
+        triton = settings.triton.model_copy(update={"shared_memory": "never"})
+        live = RecordedReadings(TritonInference(triton, store), run.folder)
     return Answers(settings.store / "readings", run.identities(), live, options.model)
 
 
@@ -108,10 +112,6 @@ class _Aside:
         """The claim check that the store would have given."""
         kept = self._aside.put(data, folder, suffix)
         return self._live.ref(folder, kept.digest.removeprefix("sha256:"), suffix, kept.size_bytes)
-
-
-def _rules_now(settings: Settings) -> dict:  # type: ignore[type-arg]
-    return {site: settings.rules.of(site) for site in settings.sites}
 
 
 def _wait_until(moment: float, parent: int) -> None:

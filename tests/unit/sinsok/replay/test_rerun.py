@@ -5,22 +5,31 @@ import inspect
 import textwrap
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from types import FunctionType
 from typing import Any
+from uuid import UUID
 
 import pytest
 
-from schemas.events import DeadlinePassed, StudyAssembled, StudyTriaged
+from gateways.objects import FileStore
+from schemas.base import StudyEvent
+from schemas.events import AlertRaised, StudyAssembled, StudyTriaged
+from schemas.identity import study_key
 from schemas.models import ModelIdentity
 from schemas.paging import AlertAcknowledged
-from schemas.steps import Handled
+from schemas.steps import Handled, StepTaken
+from sinsok.replay.answers import Answers, NotRecorded
 from sinsok.replay.compare import Change, Outcome
 from sinsok.replay.rules import Rules
+from sinsok.replay.story import Story
 from streams import alert, assemble, conclusion, confirm, escalate, infer, on_call, policy, reading, route
 from streams.on_call import Paging
 from tests.day import RULES, SITES, Models
-from tests.unit.sinsok.replay.again import decide, decide_all, ms, recorded_day, stories
+from tests.unit.sinsok.replay.again import decide, decide_all, ms, recorded_day, stories, told_again
+from tests.unit.streams.examples import stored
 
 
 def test_the_day_has_in_it_what_makes_replays_hard() -> None:
@@ -54,8 +63,13 @@ def test_a_record_that_ends_in_the_middle_is_decided_as_far_as_it_goes(hours: in
 def test_a_record_that_begins_in_the_middle_says_so() -> None:
     day = recorded_day()
     story = next(one for one in stories(day).values() if len(one.steps) > 10)
-    del story.steps[: len(story.steps) // 2]
-    assert decide(story, ms(day)).outcome is Outcome.EARLIER
+    key, last = story_key(story), story.steps[len(story.steps) // 2].at_ms
+    records = [one for one in day.records if one.timestamp_ms > last]
+    assert decide(told_again(records, ms(day), begins=True)[key], ms(day)).outcome is Outcome.EARLIER
+
+
+def story_key(story: Story) -> str:
+    return study_key(story.site, story.study_uid)
 
 
 def test_a_record_that_is_gone_is_named() -> None:
@@ -63,8 +77,7 @@ def test_a_record_that_is_gone_is_named() -> None:
     key, story = next(iter(stories(day).items()))
     gone = next(one for one, entry in story.events.items() if isinstance(entry.event, StudyAssembled))
     records = [one for one in day.records if f'"event_id":"{gone}"'.encode() not in one.value]
-    day_without = type("Day", (), {"records": records, "end": day.end})
-    compared = decide(stories(day_without)[key], ms(day))  # type: ignore[arg-type]
+    compared = decide(told_again(records, ms(day))[key], ms(day))
     assert compared.outcome is Outcome.DIFFERENT
     assert compared.faults == (f"event {gone} is named by a step and is not in the record",)
 
@@ -206,33 +219,87 @@ def test_another_version_of_a_model_is_asked_with_the_rest_as_it_was() -> None:
     assert not any(each.type == "StudyAssembled" for one in found for each in one.differences)
 
 
-def test_rules_that_are_not_kept_are_those_of_now_and_are_counted(tmp_path: Any) -> None:
-    from gateways.objects import FileStore
-    from sinsok.replay.answers import Answers
-    from tests.unit.streams.examples import stored
+def test_rules_that_are_not_kept_are_not_guessed(tmp_path: Path) -> None:
+    day = recorded_day()
+    story = next(iter(stories(day).values()))
+    gone = replace(story, steps=[one._replace(step=one.step.model_copy(update={"rules": None})) for one in story.steps])
+    found = decide(gone, ms(day))
+    assert found.outcome is Outcome.UNKNOWN
+    assert "no step says by which rules it was taken: give them with --policy" in found.unknown[0]
+    rules = Rules(FileStore(tmp_path), None, None)
+    with pytest.raises(NotRecorded, match="the rules of then cannot be read"):
+        rules.hops("suwon", None, stored("gone"), Answers(tmp_path, {}))
 
-    rules = Rules(FileStore(tmp_path), {"suwon": RULES}, None, None)
-    hops = rules.hops("suwon", None, stored("gone"), Answers(tmp_path, {}))
-    assert list(hops) == ["assemble", "infer", "confirm", "alert", "escalate"]
-    assert rules.lost == {stored("gone").digest}
+
+# --- what is wrong with the record ----------------------------------------------------------------------------------
 
 
-def test_a_deadline_that_was_said_twice_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    passed = [
-        entry
-        for story in stories(recorded_day()).values()
-        for entry in story.events.values()
-        if isinstance(entry.event, DeadlinePassed)
+@pytest.mark.parametrize(
+    ("hops", "made"),
+    [("alert escalate", AlertRaised), ("assemble", StudyAssembled), ("assemble infer confirm", StudyTriaged)],
+)
+def test_a_record_without_the_steps_of_hops_is_not_called_the_same(hops: str, made: type[StudyEvent]) -> None:
+    day = recorded_day()
+    theirs = [f'"hop":"{hop}"'.encode() for hop in hops.split()]
+    records = [one for one in day.records if one.topic != "triage.steps" or not any(hop in one.value for hop in theirs)]
+    with_these = [
+        story
+        for story in told_again(records, ms(day)).values()
+        if any(isinstance(entry.event, made) for entry in story.events.values())
     ]
-    assert any(len(entry.values) > 1 for entry in passed)
+    assert len(with_these) > 20
+    found = [decide(story, ms(day)) for story in with_these]
+    assert {one.outcome for one in found} == {Outcome.DIFFERENT}
+    assert all("no step that sent it" in " ".join(one.faults) for one in found)
 
 
-def test_provisional_and_final_revisions_are_in_the_day() -> None:
-    revisions = [
-        entry.event
-        for story in stories(recorded_day()).values()
-        for entry in story.events.values()
-        if isinstance(entry.event, StudyAssembled)
-    ]
-    assert {one.final for one in revisions} == {True, False}
-    assert {one.reason.value for one in revisions} == {"contiguous", "quiet"}
+def _changes(steps: list[StepTaken]) -> list[StepTaken]:
+    return [step for step in steps if step.before != step.after]
+
+
+def test_a_step_that_is_gone_from_a_row_is_missed() -> None:
+    day = recorded_day()
+    key, story = next(
+        (key, one) for key, one in stories(day).items() if sum(t.row.hop == "assemble" for t in one.steps) > 3
+    )
+    gone = [
+        taken.step for taken in story.steps if taken.row.hop == "assemble" and taken.step.before != taken.step.after
+    ][1]
+    records = [one for one in day.records if f'"event_id":"{gone.event_id}"'.encode() not in one.value]
+    assert any("a step of assemble is missing before" in fault for fault in told_again(records, ms(day))[key].faults)
+
+
+@pytest.mark.parametrize("minutes", range(0, 1440, 311))
+def test_a_period_that_begins_in_the_middle_says_nothing_false(minutes: int) -> None:
+    day = recorded_day()
+    begin = int((day.end - timedelta(hours=27) + timedelta(minutes=minutes)).timestamp() * 1000)
+    records = [one for one in day.records if one.timestamp_ms >= begin]
+    found = [decide(story, ms(day)) for story in told_again(records, ms(day), begins=True).values()]
+    assert {one.outcome for one in found} <= {Outcome.SAME, Outcome.EARLIER}
+    assert any(one.outcome is Outcome.SAME for one in found)
+
+
+@pytest.mark.parametrize(
+    ("hop", "seconds"), [("assemble", 3.0), ("infer", -3.0), ("confirm", 0.5), ("alert", -3.0), ("escalate", -3.0)]
+)
+def test_the_clocks_of_two_hosts_change_nothing(hop: str, seconds: float) -> None:
+    """What a hop writes has the time of its own host."""
+    day = recorded_day()
+    by = {one: hop for story in stories(day).values() for t in story.steps if t.step.hop == hop for one in t.step.sent}
+    shifted = []
+    for one in day.records:
+        own = f'"hop":"{hop}"'.encode() in one.value and one.topic == "triage.steps"
+        sent = UUID(dict(one.headers)["ce_id"].decode()) in by
+        shifted.append(one._replace(timestamp_ms=one.timestamp_ms + int(1000 * seconds)) if own or sent else one)
+    late = ms(day) + 10_000
+    assert {decide(story, late).outcome for story in told_again(shifted, late).values()} == {Outcome.SAME}
+
+
+def test_records_that_are_no_events_of_a_study_are_no_part_of_it() -> None:
+    day = recorded_day()
+    key, story = next(iter(stories(day).items()))
+    like = next(one for one in day.records if dict(one.headers)["ce_subject"].decode() == key)
+    other = next(one for one in day.records if dict(one.headers)["ce_subject"].decode() != key)
+    noise = [like._replace(offset=10**6, value=b"noise"), like._replace(offset=10**6 + 1, value=other.value)]
+    again = told_again([*day.records, *noise], ms(day))[key]
+    assert (again.events.keys(), again.faults) == (story.events.keys(), [])
