@@ -4,12 +4,13 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from prometheus_client import Counter
 
+from gateways.kafka import headers_of
 from gateways.metrics import UNREAD_SECONDS
 from schemas.base import Event as AnyEvent
 from schemas.envelope import NotAnEvent, decode
@@ -130,9 +131,8 @@ class Inbox:
         raise KafkaException(error)
 
     def _event(self, record: Message) -> AnyEvent | None:
-        headers: Any = record.headers() or []
         try:
-            return decode([(name, value or b"") for name, value in headers], record.value())
+            return decode(headers_of(record), record.value())
         except NotAnEvent as error:
             self._undecodable.inc()
             log.error(

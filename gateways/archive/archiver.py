@@ -1,29 +1,31 @@
 """The archiver as a whole: what it is made of, how it starts, watches itself and stops."""
 
 import time
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
 from typing import Final
 
 import structlog
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaException
 
-from gateways import kafka
+from gateways import kafka, kafka_topics
 from gateways.archive.collector import Collector, consumer
 from gateways.archive.retention import Retention
 from gateways.archive.settings import ArchiveSettings
 from gateways.archive.store import SegmentStore
-from gateways.kafka import Place, quiet
+from gateways.kafka import Place
 from gateways.objects import FileStore
 from gateways.process import CannotStart, Taken, hold
 from schemas.audit import RecordAct
+from schemas.failures import PortFailure
 from schemas.topics import AUDIT_ACTS, Topic
 
 log = structlog.get_logger()
 _PAUSE_S: Final = 2.0
 _LONGEST_PAUSE_S: Final = 30.0
 _SHOWN: Final = 5
+_LONGEST_SILENCE_S: Final = 300.0
 
 
 class Archiver:
@@ -44,6 +46,7 @@ class Archiver:
         self._since = datetime.now(UTC)
         self._stuck: list[str] = []
         self._held: list[str] = []
+        self._missed: dict[Place, int] = {}
         self._thread = Thread(target=self._run, name="collector", daemon=True)
 
     def start(self) -> None:
@@ -74,8 +77,10 @@ class Archiver:
     def health(self) -> list[str]:
         """What is wrong, one line each; empty while all is well."""
         complaints = self.deaths()
-        if self._fault:
-            complaints.append(f"nothing is archived since {self._since:%Y-%m-%d %H:%M:%S} UTC: {self._fault}")
+        silent = datetime.now(UTC) - self._since > timedelta(seconds=_LONGEST_SILENCE_S)
+        if self._fault or silent:
+            fault = self._fault or "the collector hangs, in Kafka or in the object store: look there, then restart it"
+            complaints.append(f"nothing is archived since {self._since:%Y-%m-%d %H:%M:%S} UTC: {fault}")
         wrong = [*self._stuck, *self._held]
         more = [f"and {len(wrong) - _SHOWN} more such lines"] if len(wrong) > _SHOWN else []
         return complaints + wrong[:_SHOWN] + more
@@ -99,13 +104,31 @@ class Archiver:
         def announce(act: RecordAct) -> None:
             kafka.publish(sink, AUDIT_ACTS.name, act)
 
-        retention = Retention(AdminClient(quiet(self._bootstrap)), self._store, self._days, announce)
+        admin = kafka.admin(self._bootstrap)
+        retention = Retention(admin, self._store, self._days, announce)
 
         def drop(places: Sequence[Place]) -> None:
-            self._held = retention.apply(places, time.time())
+            try:
+                self._held = retention.apply(places, time.time())
+            except (PortFailure, KafkaException, OSError) as error:  # archiving goes on, whatever holds up dropping
+                self._held = [f"nothing more leaves the broker: {' '.join(str(error).split())}"]
+                log.warning("dropping broke off", error=str(error))
+
+        def topic_ids(topics: Collection[str]) -> dict[str, str]:
+            return kafka_topics.ids(admin, topics)
 
         try:
-            collector = Collector(self._bootstrap, self._settings, self._store, self._days, source, announce, drop)
+            collector = Collector(
+                self._bootstrap,
+                self._settings,
+                self._store,
+                self._days,
+                source,
+                announce,
+                drop,
+                topic_ids,
+                self._missed,
+            )
             self._stuck = collector.stuck
             collector.work(self._stop, self._goes_on)
         finally:

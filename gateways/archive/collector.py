@@ -5,7 +5,7 @@ Of each partition the newest segment is the only one that nobody may have been t
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from threading import Event
 from typing import Final
 
@@ -16,7 +16,7 @@ from gateways import kafka, metrics
 from gateways.archive.run import MEBIBYTE, Run
 from gateways.archive.segment import Segment
 from gateways.archive.settings import ArchiveSettings
-from gateways.archive.store import SegmentStore
+from gateways.archive.store import Beginning, SegmentStore
 from gateways.kafka import ANSWER_SECONDS, Place
 from schemas.audit import INSTALLATION, Origin, RecordAct, SegmentArchived
 from schemas.base import utc
@@ -49,7 +49,8 @@ class Collector:
     """One stretch of collecting: from where the archive ends until something fails.
 
     ``days`` are the topics and how long the broker keeps each; ``announce`` publishes what was done, ``drop`` lets
-    the broker drop what it may of the partitions.
+    the broker drop what it may of the partitions, ``topic_ids`` gives the ids that topics have on the broker.
+    ``missed`` goes from one stretch to the next: for each partition the end of the last gap that was counted.
     """
 
     def __init__(
@@ -61,6 +62,8 @@ class Collector:
         source: Consumer,
         announce: Callable[[RecordAct], None],
         drop: Callable[[Sequence[Place]], None],
+        topic_ids: Callable[[Collection[str]], Mapping[str, str]],
+        missed: dict[Place, int],
     ) -> None:
         self._bootstrap = bootstrap
         self._settings = settings
@@ -69,6 +72,9 @@ class Collector:
         self._source = source
         self._announce = announce
         self._drop = drop
+        self._topic_ids = topic_ids
+        self._missed = missed
+        self._ids: Mapping[str, str] = {}
         self._runs: dict[Place, Run] = {}
         self._archived: set[Place] = set()
         self._caught_up: dict[Place, int] = {}
@@ -103,6 +109,7 @@ class Collector:
     def _resume(self) -> set[str]:
         """Find where to go on, partition by partition; the topics that the broker does not have are returned."""
         known = kafka.metadata(self._source, self._bootstrap)
+        self._ids = self._topic_ids(self._days.keys() & known.keys())
         places = [(topic, number) for topic in self._days if topic in known for number in known[topic].partitions]
         try:
             committed = self._source.committed([TopicPartition(*place) for place in places], timeout=ANSWER_SECONDS)
@@ -120,7 +127,12 @@ class Collector:
     def _begin(self, place: Place, committed: int) -> int:
         """The offset to go on at. Raises :class:`Unreadable` where a person has to look first."""
         low, high = kafka.span(self._source, self._bootstrap, place)
-        newest = self._store.newest(place)
+        newest, beginning = self._store.newest(place), self._store.beginning(place)
+        if beginning is not None and beginning.topic_id != self._ids[place[0]]:
+            raise Unreadable(
+                f"archive of {place[0]}/{place[1]}: the topic is not the one that is archived: it was made anew; move"
+                " the topic's folder out of the archive and restart the archiver"
+            )
         if newest is not None and newest.next > committed:
             newest = self._recovered(newest, low)
         if newest is None:
@@ -135,11 +147,35 @@ class Collector:
                 f"archive of {place[0]}/{place[1]}: holds records before {newest.next}, the topic only such before"
                 f" {high}: it was made anew; move the topic's folder out of the archive and restart the archiver"
             )
+        if beginning is None:
+            self._found_again(place)
         self._archived.add(place)
         if newest.next < low:
-            log.error("records left the broker before they were archived", topic=place[0], partition=place[1])
-            metrics.ARCHIVE_MISSED_RECORDS.labels(place[0]).inc(low - newest.next)
+            self._miss(place, newest.next, low)
         return max(newest.next, low)
+
+    def _found_again(self, place: Place) -> None:
+        """Note the beginning of an archive that has lost its note. One that begins at 0 lacks nothing in front.
+
+        Raises :class:`Unreadable` for any other.
+        """
+        first = self._store.segments(place)[0].first
+        if first:
+            raise Unreadable(
+                f"archive of {place[0]}/{place[1]}: begins at {first}, and nothing says that it did so always; put"
+                f" _{place[1]}.json, and what else is missing, back into the topic's folder and restart the archiver"
+            )
+        log.warning("the beginning of an archive is noted again", topic=place[0], partition=place[1])
+        self._store.begin(place, Beginning(first=first, topic_id=self._ids[place[0]]))
+
+    def _miss(self, place: Place, begin: int, end: int) -> None:
+        """Count what nobody has any more, once: until there is a segment behind it, each stretch finds it again."""
+        begin = max(begin, self._missed.get(place, begin))
+        if begin == end:
+            return
+        self._missed[place] = end
+        log.error("records left the broker before they were archived", topic=place[0], partition=place[1])
+        metrics.ARCHIVE_MISSED_RECORDS.labels(place[0]).inc(end - begin)
 
     def _recovered(self, newest: Segment, low: int) -> Segment | None:
         """The newest segment, of which nobody may have been told; a damaged one goes where the broker has its records.
@@ -175,6 +211,11 @@ class Collector:
 
     def _close(self, place: Place) -> None:
         run = self._runs[place]
+        topic_id = self._topic_ids([place[0]])[place[0]]
+        if topic_id != self._ids[place[0]]:
+            raise Unavailable(f"topic {place[0]} was made anew while it was read")
+        if place not in self._archived and self._store.beginning(place) is None:
+            self._store.begin(place, Beginning(first=run.first, topic_id=topic_id))
         segment = self._store.put(run.records, run.first)
         try:
             segment.verify()

@@ -108,6 +108,7 @@ class _History:
 
     def _archived(self, place: Place) -> Iterator[Record]:
         """What the archive holds of a partition from its position on. Behind it the broker has the rest."""
+        self._begin(place)
         before: Segment | None = None
         while True:
             for segment in self._store.segments(place, self._positions.get(place, 0)):
@@ -117,6 +118,17 @@ class _History:
                 self._positions[place], before = segment.next, segment
             if place not in self._ends or self._continued(place, before):
                 return
+
+    def _begin(self, place: Place) -> None:
+        """Stand where the archive of a partition begins, unless the caller stands elsewhere.
+
+        Raises :class:`Unreadable` where all of it is missing and the topic is not on the broker either.
+        """
+        if (beginning := self._store.beginning(place)) is None:
+            return
+        if place not in self._ends and not self._store.segments(place):
+            raise Unreadable(self._store.missing_in_front(place))
+        self._positions.setdefault(place, beginning.first)
 
     def _selected(self, segment: Segment) -> Iterator[Record]:
         place = (segment.topic, segment.partition)
@@ -131,7 +143,9 @@ class _History:
             missing = segment.first > before.next
             if segment.first < before.next or (missing and self._period.touches(before.latest_ms, segment.earliest_ms)):
                 raise Unreadable(str(Seam(before, segment)))
-        elif (position := self._positions.get(place, segment.first)) < segment.first:
+        elif (position := self._positions.get(place, segment.first)) < segment.first and self._period.touches(
+            0, segment.earliest_ms
+        ):
             raise Unreadable(_missing(place, position, segment.first))
 
     def _continued(self, place: Place, before: Segment | None) -> bool:

@@ -3,7 +3,8 @@
 The topics are kept for ever as far as the broker is concerned; this is the only one who drops anything.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -11,6 +12,7 @@ import structlog
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from gateways import kafka_topics
 from gateways.archive.store import SegmentStore
 from gateways.kafka import ANSWER_SECONDS, Place
 from schemas.audit import INSTALLATION, Origin, RecordsDropped
@@ -19,6 +21,8 @@ from schemas.failures import Unavailable, Unreadable
 
 log = structlog.get_logger()
 _DAY_S: Final = timedelta(days=1).total_seconds()
+_LONGEST_S: Final = 10.0
+"""A pass reads segments for so long: nothing is archived meanwhile. The next goes on."""
 
 
 class Retention:
@@ -35,29 +39,35 @@ class Retention:
         self._store = store
         self._days = days
         self._announce = announce
+        self._said: dict[Place, int] = {}
 
     def apply(self, places: Iterable[Place], now: float) -> list[str]:
         """Drop what may go of these partitions; ``now`` is in seconds since the epoch.
 
-        What is old enough and may not go is returned, one line each. Raises :class:`Unavailable`.
+        What is old enough and may not go is returned, one line each. Raises :class:`Unavailable` where that holds for
+        everything.
         """
+        begins = self._begins(places)
+        old = {place: end for place, low in begins.items() if (end := self._old_enough(place, low, now)) > low}
+        if not old:
+            return []
+        read, ids = self._committed(), self._topic_ids({topic for topic, _ in old})
         complaints: list[str] = []
-        read: dict[Place, list[tuple[int, str]]] | None = None
-        for place, low in self._begins(places).items():
-            end = self._old_enough(place, low, now)
-            if end <= low:
-                continue
-            read = self._committed() if read is None else read
+        until = time.monotonic() + _LONGEST_S
+        for place, end in old.items():
+            low = begins[place]
             slowest, group = min(read.get(place, []), default=(end, ""))
             if slowest < end:
                 complaints.append(
                     f"{_named(place)}: records before {end} are old enough to go, and group {group} has read only those"
                     f" before {slowest}"
                 )
-            end, damage = self._sound(place, low, min(end, slowest))
-            complaints += damage
-            if end > low:
-                self._drop(place, end, now)
+            sound, faults = self._sound(place, ids[place[0]], low, min(end, slowest), until)
+            complaints += faults
+            if sound > low:
+                complaints += self._drop(place, sound, now)
+            if time.monotonic() >= until:
+                break
         return complaints
 
     def _begins(self, places: Iterable[Place]) -> dict[Place, int]:
@@ -101,24 +111,44 @@ class Retention:
             ) from error
         return read
 
-    def _sound(self, place: Place, low: int, end: int) -> tuple[int, list[str]]:
-        """As far as the segments, read once more, are whole; and what is wrong with the first that is not."""
-        for segment in self._store.segments(place, low):
-            if segment.first >= end:
-                break
-            try:
-                segment.verify()
-            except Unreadable as error:
-                return segment.first, [f"{_named(place)}: nothing from {segment.first} on may go: {error}"]
-        return end, []
+    def _topic_ids(self, topics: Collection[str]) -> dict[str, str]:
+        return kafka_topics.ids(self._admin, topics)
 
-    def _drop(self, place: Place, end: int, now: float) -> None:
+    def _sound(self, place: Place, topic_id: str, low: int, end: int, until: float) -> tuple[int, list[str]]:
+        """As far as the segments, read once more, are whole; and what is wrong with the first that is not.
+
+        At least one is read, and none is begun when the monotonic clock has come to ``until``.
+        """
+        sound = low
+        try:
+            beginning = self._store.beginning(place)
+            if beginning is None or beginning.topic_id != topic_id:
+                return low, [f"{_named(place)}: nothing may go, the archive is not known to be of this topic"]
+            for segment in self._store.segments(place, low):
+                if segment.first >= end:
+                    break
+                segment.verify()
+                sound = min(segment.next, end)
+                if time.monotonic() >= until:
+                    break
+        except (Unreadable, Unavailable) as error:
+            return sound, [f"{_named(place)}: nothing from {sound} on may go: {error}"]
+        return sound, []
+
+    def _drop(self, place: Place, end: int, now: float) -> list[str]:
+        """Have the broker drop what stands before ``end``; one line where it refuses."""
         # Said before it is done: what a crash leaves undone is done a few minutes later. The other way round, records
         # would be gone of which nobody was told.
-        before = Origin(topic=place[0], partition=place[1], offset=end)
-        self._announce(RecordsDropped(time=utc(now), site=INSTALLATION, by="archiver", before=before))
-        self._delete(place, end)
+        if self._said.get(place) != end:  # what is refused is tried again and again
+            before = Origin(topic=place[0], partition=place[1], offset=end)
+            self._announce(RecordsDropped(time=utc(now), site=INSTALLATION, by="archiver", before=before))
+            self._said[place] = end
+        try:
+            self._delete(place, end)
+        except Unavailable as error:
+            return [str(error)]
         log.info("records dropped from the broker", topic=place[0], partition=place[1], before=end)
+        return []
 
     def _delete(self, place: Place, end: int) -> None:
         target = TopicPartition(*place, end)

@@ -1,5 +1,10 @@
-"""Where segments lie in the object store: ``archive/<topic>/<partition>/``, one file each, never changed."""
+"""Where segments lie in the object store: ``archive/<topic>/<partition>/``, one file each, never changed.
 
+Beside the folder of a partition stands, in ``_<partition>.json``, where its archive begins: the first segments may be
+lost, or the folder as a whole, and no two that are left show a gap. Readers of Parquet pass over such names.
+"""
+
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -7,13 +12,28 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
+from pydantic import BaseModel, ConfigDict
+
 from gateways.archive import segment
 from gateways.archive.segment import Segment
 from gateways.kafka import Place, Record
 from gateways.objects import FileStore, write_whole
-from schemas.failures import Unavailable
+from schemas.failures import Unavailable, Unreadable
 
 FOLDER: Final = "archive"
+_NUMBER: Final = re.compile(r"(\d+)|_(\d+)\.json")
+
+
+class Beginning(BaseModel):
+    """Where the archive of a partition begins, and of which topic it is.
+
+    A topic that was deleted and made anew has the same name and another id, and its offsets are its own.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    first: int
+    topic_id: str
 
 
 @dataclass(frozen=True)
@@ -42,13 +62,48 @@ class SegmentStore:
         return [folder.name for folder in _inside(self.root) if folder.is_dir()]
 
     def partitions(self, topic: str) -> list[int]:
-        """Numbers of the partitions of a topic that have segments. Raises :class:`Unavailable`."""
-        return sorted(int(folder.name) for folder in _inside(self.root / topic) if folder.name.isdecimal())
+        """Numbers of the partitions of a topic that have segments, or should have. Raises :class:`Unavailable`."""
+        found = (_NUMBER.fullmatch(path.name) for path in _inside(self.root / topic))
+        return sorted({int(name[1] or name[2]) for name in found if name is not None})
+
+    def beginning(self, place: Place) -> Beginning | None:
+        """Where the archive of a partition begins, None where that was never noted.
+
+        Raises :class:`Unreadable` where the note is damaged, and :class:`Unavailable` where it cannot be read now.
+        """
+        path = self._note(place)
+        try:
+            return Beginning.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise Unavailable(f"{path}: cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise Unreadable(f"{path}: damaged, it does not say where an archive begins") from error
+
+    def begin(self, place: Place, beginning: Beginning) -> None:
+        """Note where the archive of a partition begins; durable when this returns. Raises ``OSError``."""
+        write_whole(self._note(place), beginning.model_dump_json().encode())
 
     def segments(self, place: Place, begin: int = 0) -> list[Segment]:
         """The segments of a partition that hold anything from this offset on, in order. Raises :class:`Unavailable`."""
         found = (Segment.at(path) for path in _inside(self._folder(place)))
         return [one for one in found if one is not None and one.next > begin]
+
+    def missing_in_front(self, place: Place) -> str:
+        """What a partition lacks in front of its first segment, in one line; empty where that is nothing.
+
+        Raises as :meth:`beginning`.
+        """
+        beginning, segments = self.beginning(place), self.segments(place)
+        where = f"archive of {place[0]}/{place[1]}"
+        if beginning is None:
+            return f"{where}: where it begins is not known, {self._note(place)} is missing" if segments else ""
+        if not segments:
+            return f"{where}: all records from {beginning.first} on are missing"
+        if segments[0].first > beginning.first:
+            return f"{where}: records {beginning.first} to {segments[0].first - 1} are missing"
+        return ""
 
     def strangers(self, place: Place) -> list[Path]:
         """Files in the folder of a partition that are no segments. Raises :class:`Unavailable`."""
@@ -77,7 +132,7 @@ class SegmentStore:
 
     def clean(self) -> int:
         """Remove what a writer that was killed left half written, and count it. No writer may be at work."""
-        left = list(self.root.glob("*/*/.*.part"))
+        left = [*self.root.glob("*/.*.part"), *self.root.glob("*/*/.*.part")]
         for path in left:
             with suppress(FileNotFoundError):
                 path.unlink()
@@ -86,6 +141,10 @@ class SegmentStore:
     def _folder(self, place: Place) -> Path:
         topic, partition = place
         return self.root / topic / str(partition)
+
+    def _note(self, place: Place) -> Path:
+        topic, partition = place
+        return self.root / topic / f"_{partition}.json"
 
 
 def seams(segments: Iterable[Segment]) -> list[Seam]:

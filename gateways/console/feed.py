@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from threading import Event, Thread
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from gateways.console.letters import Letter
 from gateways.console.view import View
-from gateways.kafka import ANSWER_SECONDS, metadata, quiet, record_of
+from gateways.kafka import ANSWER_SECONDS, headers_of, metadata, quiet, record_of
 from schemas.base import utc
 from schemas.envelope import NotAnEvent, decode
 from schemas.failures import Unavailable
@@ -151,7 +151,7 @@ class Feed:
             elif not error.retriable():
                 raise KafkaException(error)
             return
-        headers: Any = message.headers() or []
+        headers = headers_of(message)
         at = utc(message.timestamp()[1] / 1000)
         if place[0] == DEAD_LETTERS.name:
             self._view.bury(_letter(message, dict(headers), at))
@@ -161,7 +161,7 @@ class Feed:
         else:
             # What is no event here is a dead letter of the hop that reads the topic.
             with suppress(NotAnEvent):
-                self._view.take(decode([(name, value or b"") for name, value in headers], message.value()), at)
+                self._view.take(decode(headers, message.value()), at)
         self._positions[place] = int(message.offset() or 0) + 1
 
     def _reached(self, place: tuple[str, int]) -> None:

@@ -70,6 +70,11 @@ def verify(topic: str | None) -> None:
 
 def _verified(store: SegmentStore, place: Place) -> Iterator[int | str]:
     """For each segment of a partition the number of its records; and each thing that is wrong, in one line."""
+    try:
+        if missing := store.missing_in_front(place):
+            yield missing
+    except Unreadable as error:
+        yield str(error)
     segments = store.segments(place)
     for segment in segments:
         try:

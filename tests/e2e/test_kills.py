@@ -63,7 +63,7 @@ def test_a_hundred_studies_arrive_while_everything_is_killed_in_turn(supervised:
 
 
 def _decided_again_as_it_was(house: House, studies: list[Study]) -> None:
-    """Whatever was killed, the record says enough to decide every study again, and the models stand by what they saw."""
+    """Whatever was killed, the record says enough to decide every study again; asked again, the models stand by it."""
     report = json.loads(_sinsok(house, "replay", "--json", "--workers", "2"))
     assert report["same"] == len(studies), report["studies"]
     asked = json.loads(_sinsok(house, "replay", "--json", "--infer", "--site", "icheon"))

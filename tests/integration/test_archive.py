@@ -1,5 +1,6 @@
 """The archiver on a real broker: killed at any moment it leaves nothing out, and the broker drops only what is safe."""
 
+import asyncio
 import random
 import re
 import threading
@@ -12,6 +13,10 @@ from itertools import groupby
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.producer import message_accumulator
+from aiokafka.producer import producer as producing
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
@@ -19,7 +24,7 @@ from gateways import kafka, kafka_topics
 from gateways.archive import collector, history
 from gateways.archive.archiver import Archiver
 from gateways.archive.settings import ArchiveSettings
-from gateways.archive.store import SegmentStore, seams
+from gateways.archive.store import Beginning, SegmentStore, seams
 from gateways.kafka import Place, Record
 from gateways.objects import FileStore
 from schemas.audit import RecordsDropped, SegmentArchived
@@ -134,9 +139,12 @@ def complaints(archiver: RunningPart) -> str:
 
 
 def test_killed_again_and_again_while_records_flow_it_leaves_nothing_out_and_nothing_twice(
-    site: Site, archiver: RunningPart
+    site: Site, archiver: RunningPart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topics = ("dicom.series", "triage.studies")
+    for module in (message_accumulator, producing):
+        monkeypatch.setattr(module, "DefaultRecordBatchBuilder", _DefaultRecordBatchBuilderPy)
+    asyncio.run(write_headers_that_are_not_utf8(site.bootstrap, ("triage.studies", 11)))
     done = threading.Event()
 
     def flow() -> None:
@@ -167,6 +175,8 @@ def test_killed_again_and_again_while_records_flow_it_leaves_nothing_out_and_not
         assert [one for segment in segments for one in segment.records()] == list(group)
         assert site.store.strangers(place) == []
     assert by_place(site.read(*topics)) == by_place(on_broker)
+    poison = next(one for one in on_broker if place_of(one) == ("triage.studies", 11))
+    assert (poison.headers, poison.value) == ([(kafka.UNREADABLE_HEADERS, b"")], b"value")
     told = {(one.first, one.segment.digest) for one in site.acts() if isinstance(one, SegmentArchived)}
     found = {
         (one.topic, one.partition, one.first, f"sha256:{one.digest}")
@@ -177,6 +187,18 @@ def test_killed_again_and_again_while_records_flow_it_leaves_nothing_out_and_not
     assert found == {
         (first.topic, first.partition, first.offset, digest) for first, digest in told if first.topic in topics
     }
+
+
+async def write_headers_that_are_not_utf8(bootstrap: str, place: Place) -> None:
+    """As no client does that is well; Kafka takes it."""
+
+    class NotUtf8(str):
+        def encode(self, *_: object) -> bytes:
+            return b"\xff"
+
+    topic, partition = place
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap) as producer:
+        await producer.send_and_wait(topic, b"value", partition=partition, headers=[(NotUtf8("name"), b"value")])
 
 
 def assert_more(now: int, before: int) -> None:
@@ -212,7 +234,8 @@ def test_the_broker_drops_what_is_archived_and_was_read_and_the_record_stays_as_
 
     dropped = [one.before for one in site.acts() if isinstance(one, RecordsDropped)]
     offsets = {(one.partition, one.offset) for one in dropped if one.topic == topic}
-    assert {(5, 7), *((number, 40) for number in range(12))} == offsets
+    must = {(5, 7), *((number, 40) for number in range(12))}
+    assert must <= offsets <= must | {(number, 20) for number in range(12)}, "between two segments it may have looked"
     assert {low for low, _ in site.spans("dicom.series").values()} == {0}, "only what is old enough"
 
 
@@ -249,7 +272,7 @@ def scenes(site: Site, tmp_path: Path) -> "Scenes":
     return Scenes(topics, objects, Archiver(limits, objects, site.bootstrap, topics))
 
 
-SCENES = ("killed-before-it-was-told", "damaged-before-it-was-told", "lost", "dropped", "made-anew")
+SCENES = ("killed-before-it-was-told", "damaged-before-it-was-told", "lost", "dropped", "made-anew", "grown-past")
 
 
 @dataclass(frozen=True)
@@ -261,14 +284,15 @@ class Scenes:
 
 def test_it_goes_on_from_whatever_it_finds(site: Site, scenes: Scenes) -> None:
     store = SegmentStore(scenes.objects)
-    killed, damaged, lost, dropped, anew = places = [(topic.name, 0) for topic in scenes.topics]
+    killed, damaged, lost, dropped, anew, grown = places = [(topic.name, 0) for topic in scenes.topics]
     on_broker = {place: list(kafka.read(site.bootstrap, [place[0]])) for place in places}
-    for place in (killed, damaged, dropped):
+    for place in (killed, damaged, dropped, grown):
         store.put(on_broker[place][:7], 0)
     half = store.segments(damaged)[0].path
     half.write_bytes(half.read_bytes()[:-1])
     beyond = [replace(on_broker[anew][0], offset=offset) for offset in range(12)]
     store.put(beyond, 0)
+    store.begin(grown, Beginning(first=0, topic_id="of the topic before"))
     committing = collector.consumer(site.bootstrap)
     committing.commit(offsets=[TopicPartition(*lost, 7), TopicPartition(*dropped, 7)], asynchronous=False)
     committing.close()
@@ -289,7 +313,12 @@ def test_it_goes_on_from_whatever_it_finds(site: Site, scenes: Scenes) -> None:
     announced = {one.first.offset for one in site.acts_about(killed[0])}
     assert announced == {0, 7}
     assert store.segments(lost) == []
+    assert [one.first for one in store.segments(grown)] == [0]
+    ids = kafka_topics.ids(admin, [killed[0]])
+    assert store.beginning(killed) == Beginning(first=0, topic_id=ids[killed[0]])
     assert sorted(told) == [
+        f"archive of {grown[0]}/0: the topic is not the one that is archived: it was made anew; move the topic's folder"
+        " out of the archive and restart the archiver",
         f"archive of {lost[0]}/0: empty, though records before 7 were archived: mount the object store and restart the"
         " archiver; to begin anew delete the consumer group sinsok-archiver",
         f"archive of {anew[0]}/0: holds records before 12, the topic only such before 10: it was made anew; move the"

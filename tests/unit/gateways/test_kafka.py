@@ -21,3 +21,24 @@ def test_a_broker_that_is_away_is_named_in_one_line_and_nothing_else_is_said(ask
         ask()
     assert "\n" not in str(error.value)
     assert capfd.readouterr().err == ""
+
+
+def test_headers_that_the_client_cannot_read_cost_nobody_the_record():
+    class Poison:
+        """What librdkafka gives where the name of a header is not UTF-8. Asked again it gives a null pointer."""
+
+        asked = 0
+
+        def headers(self):
+            self.asked += 1
+            assert self.asked == 1
+            raise SystemError("<method 'headers' of 'confluent_kafka.cimpl.Message' objects> returned a result with an")
+
+        def timestamp(self):
+            return 1, 1000
+
+        def __getattr__(self, name):
+            return lambda: {"topic": "t", "partition": 3, "offset": 7, "key": b"k", "value": b"v"}[name]
+
+    headers = [("sinsok-unreadable-headers", b"")]
+    assert kafka.record_of(Poison()) == kafka.Record("t", 3, 7, 1000, b"k", headers, b"v")

@@ -1,13 +1,14 @@
 """`sinsok archive`: what is told of the archive, and of its faults."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from gateways.archive.store import SegmentStore
+from gateways.archive.store import Beginning, SegmentStore
 from gateways.objects import FileStore
 from sinsok.consistency import contradictions
 from sinsok.settings import load
@@ -24,6 +25,8 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SegmentStore:
     store.put(run(10, 15), 10)
     store.put([record(7, partition=2)], 7)
     store.put([replace(record(0), topic="dicom.series")], 0)
+    for place, first in (((TOPIC, 0), 0), ((TOPIC, 2), 7), (("dicom.series", 0), 0)):
+        store.begin(place, Beginning(first=first, topic_id="id"))
     return store
 
 
@@ -69,9 +72,28 @@ def damage(store: SegmentStore) -> str:
 
 
 def lose(store: SegmentStore) -> str:
-    store.segments((TOPIC, 0))[0].path.unlink()
     store.put(run(20, 21), 20)
     return "archive of triage.results/0: records 15 to 19 are missing"
+
+
+def lose_the_first(store: SegmentStore) -> str:
+    store.segments((TOPIC, 0))[0].path.unlink()
+    return "archive of triage.results/0: records 0 to 9 are missing"
+
+
+def lose_a_partition(store: SegmentStore) -> str:
+    shutil.rmtree(store.root / TOPIC / "2")
+    return "archive of triage.results/2: all records from 7 on are missing"
+
+
+def lose_a_note(store: SegmentStore) -> str:
+    (store.root / TOPIC / "_2.json").unlink()
+    return "archive of triage.results/2: where it begins is not known, "
+
+
+def damage_a_note(store: SegmentStore) -> str:
+    (store.root / TOPIC / "_2.json").write_bytes(b"")
+    return "_2.json: damaged, it does not say where an archive begins"
 
 
 def repeat(store: SegmentStore) -> str:
@@ -85,7 +107,10 @@ def rename(store: SegmentStore) -> str:
     return "old.parquet: is no segment"
 
 
-@pytest.mark.parametrize("fault", [damage, lose, repeat, rename])
+FAULTS = [damage, lose, lose_the_first, lose_a_partition, lose_a_note, damage_a_note, repeat, rename]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 def test_every_fault_is_named(store: SegmentStore, fault: Callable[[SegmentStore], str]) -> None:
     named = fault(store)
     answer = sinsok("archive", "verify")

@@ -43,12 +43,16 @@ class Trouble:
 
     place: Place
     code: int
+    at: int = 0
 
     def topic(self) -> str:
         return self.place[0]
 
     def partition(self) -> int:
         return self.place[1]
+
+    def offset(self) -> int:
+        return self.at
 
     def error(self) -> KafkaError:
         return KafkaError(self.code)
@@ -102,7 +106,7 @@ class Broker:
                 self._waiting.append(Trouble(place, KafkaError._AUTO_OFFSET_RESET))
                 continue
             self._waiting += [Message(record) for record in self.logs[place] if record.offset >= one.offset]
-            self._waiting.append(Trouble(place, KafkaError._PARTITION_EOF))
+            self._waiting.append(Trouble(place, KafkaError._PARTITION_EOF, high))
 
     def poll(self, timeout: float) -> Message | Trouble | None:
         return self._waiting.pop(0) if self._waiting else None

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateways import kafka
 from gateways.archive import history
-from gateways.archive.store import SegmentStore
+from gateways.archive.store import Beginning, SegmentStore
 from gateways.kafka import Record
 from gateways.objects import FileStore
 from schemas.failures import Unavailable, Unreadable
@@ -82,6 +82,28 @@ def test_what_is_missing_outside_the_period_does_not_matter(
         store.put(run(first, end), first)
     found = read(Broker({PLACE: run(18, 25)}, lows={PLACE: 18}), since=since, until=until)
     assert found == (run(16, 25) if until is None else run(0, 9))
+
+
+def test_what_the_archive_lost_from_the_front_is_named_where_it_belongs_to_the_period(
+    store: SegmentStore, read: Read
+) -> None:
+    store.begin(PLACE, Beginning(first=0, topic_id="id"))
+    store.put(run(10, 20), 10)
+    broker = Broker({PLACE: run(18, 25)}, lows={PLACE: 18})
+    with pytest.raises(Unreadable, match="records 0 to 9 are neither in the archive nor on the broker"):
+        read(broker)
+    with pytest.raises(Unreadable, match="records 0 to 9 are neither in the archive nor on the broker"):
+        read(broker, until=at(15))
+    assert read(broker, since=at(12)) == run(12, 25)
+    assert read(broker, offsets={PLACE: 15}) == run(15, 25)
+
+
+def test_what_the_archive_lost_of_a_partition_as_a_whole_is_named(store: SegmentStore, read: Read) -> None:
+    store.begin(PLACE, Beginning(first=0, topic_id="id"))
+    with pytest.raises(Unreadable, match="records 0 to 17 are neither in the archive nor on the broker"):
+        read(Broker({PLACE: run(18, 25)}, lows={PLACE: 18}))
+    with pytest.raises(Unreadable, match=r"^archive of triage\.results/0: all records from 0 on are missing"):
+        read(Broker({("other", 0): []}))
 
 
 def test_records_that_stand_twice_are_refused(store: SegmentStore, read: Read) -> None:

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
-from gateways.archive.store import SegmentStore, seams
+from gateways.archive.store import Beginning, SegmentStore, seams
 from gateways.objects import FileStore
-from schemas.failures import Unavailable
+from schemas.failures import Unavailable, Unreadable
 from tests.unit.gateways.archive.examples import TOPIC, record, run
 
 PLACE = (TOPIC, 3)
@@ -66,12 +67,49 @@ def test_offsets_without_records_between_two_segments_are_no_gap(store: SegmentS
     assert seams(store.segments(PLACE)) == []
 
 
+@pytest.mark.parametrize(
+    ("spans", "begins", "says"),
+    [
+        ([(5, 10), (10, 20)], 5, ""),
+        ([(10, 20)], 5, "archive of triage.results/3: records 5 to 9 are missing"),
+        ([], 5, "archive of triage.results/3: all records from 5 on are missing"),
+        ([], None, ""),
+        ([(5, 10)], None, "archive of triage.results/3: where it begins is not known, "),
+    ],
+)
+def test_what_is_lost_from_the_front_is_named(
+    store: SegmentStore, spans: list[tuple[int, int]], begins: int | None, says: str
+) -> None:
+    for first, end in spans:
+        put(store, first, end)
+    if begins is not None:
+        store.begin(PLACE, Beginning(first=begins, topic_id="id"))
+        assert store.partitions(TOPIC) == [3], "also where its folder is gone"
+    told = store.missing_in_front(PLACE)
+    assert told.startswith(says) if says else told == ""
+
+
+def test_a_note_that_is_damaged_is_not_one_that_was_never_written(store: SegmentStore) -> None:
+    store.begin(PLACE, Beginning(first=0, topic_id="id"))
+    note = store.root / TOPIC / "_3.json"
+    note.write_bytes(note.read_bytes()[:-1])
+    with pytest.raises(Unreadable, match=r"_3\.json: damaged, it does not say where an archive begins"):
+        store.missing_in_front(PLACE)
+
+
+def test_who_reads_the_folder_of_a_topic_as_parquet_does_not_meet_the_note(store: SegmentStore) -> None:
+    put(store, 0, 5)
+    store.begin(PLACE, Beginning(first=0, topic_id="id"))
+    assert pq.read_table(store.root / TOPIC)["offset"].to_pylist() == [0, 1, 2, 3, 4]
+
+
 def test_what_a_killed_writer_left_is_not_seen_and_goes(store: SegmentStore) -> None:
     store.put(run(0, 5), 0)
     half = store.root / TOPIC / "0" / ".0123.part"
     half.write_bytes(b"half")
+    (store.root / TOPIC / ".4567.part").write_bytes(b"half a note")
     assert [one.count for one in store.segments((TOPIC, 0))] == [5]
-    assert store.clean() == 1
+    assert store.clean() == 2
     assert not half.exists()
     assert [one.count for one in store.segments((TOPIC, 0))] == [5]
 
