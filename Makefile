@@ -13,12 +13,14 @@ demo: setup ## Send synthetic studies through the whole stack and show what was 
 	$(BIN)/sinsok demo
 
 test: lint audit ## All tests, against real parts on free ports
-	@# Tests on real parts wait more than they compute: two halves run beside each other, but for those that need the
+	@# Tests on real parts wait more than they compute: three groups run beside each other, but for those that need the
 	@# machine alone. What a shell puts into the background ignores an interrupt, and these have processes to end.
-	@env --default-signal=INT TEST_PORTS=26000 $(BIN)/pytest tests/unit tests/e2e -m "not alone" > .local/test.log 2>&1 & half=$$!; \
-	trap 'kill -INT $$half' INT TERM; \
-	TEST_PORTS=20000 $(BIN)/pytest tests/contract tests/integration -m "not alone"; other=$$?; \
-	wait $$half; half=$$?; cat .local/test.log; exit $$((other || half))
+	@env --default-signal=INT $(BIN)/pytest tests/unit > .local/test-unit.log 2>&1 & unit=$$!; \
+	env --default-signal=INT TEST_PORTS=26000 $(BIN)/pytest tests/e2e tests/integration -m "not alone and (e2e or record)" \
+		> .local/test-e2e.log 2>&1 & e2e=$$!; \
+	trap 'kill -INT $$unit $$e2e' INT TERM; \
+	TEST_PORTS=20000 $(BIN)/pytest tests/contract tests/integration -m "not alone and not record"; other=$$?; \
+	wait $$unit; unit=$$?; wait $$e2e; e2e=$$?; cat .local/test-unit.log .local/test-e2e.log; exit $$((other || unit || e2e))
 	@$(BIN)/pytest tests/e2e tests/integration -m alone
 
 lint: setup ## ruff, mypy --strict, import-linter

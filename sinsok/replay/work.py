@@ -3,11 +3,14 @@
 It ends when its work is done, or when who started it is gone.
 """
 
+import logging
 import os
 import sys
 import time
 from pathlib import Path
 from typing import Final
+
+import structlog
 
 from gateways.objects import FileStore
 from schemas.base import ObjectRef
@@ -30,6 +33,10 @@ GROUP: Final = 20
 
 def main(arguments: list[str]) -> int:
     """Do a part of the work; errors are one line on stderr."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
     folder, part = Path(arguments[0]), arguments[1:]
     settings = load()
     run = Run(folder)

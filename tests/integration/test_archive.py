@@ -34,7 +34,7 @@ from schemas.failures import Unreadable
 from schemas.topics import AUDIT_ACTS, AUDIT_TRAIL, Topic
 from tests.stack import Installation, RunningPart, install, wait_until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.record]
 
 SEGMENT_RECORDS = 20
 CHANGES = f"""

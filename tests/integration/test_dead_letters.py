@@ -19,7 +19,7 @@ from tests.integration.shell import Record, Sender, ShellProcess, eventually, ma
 from tests.stack import Installation, install
 from tests.unit.sinsok.commandline import Outcome, sinsok
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.record]
 SITE = "suwon"
 HOP = f"echo-{SITE}"
 

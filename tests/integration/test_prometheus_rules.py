@@ -7,7 +7,7 @@ import pytest
 
 from sinsok.stack.part import CHECKOUT
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.record]
 
 PROMTOOL = CHECKOUT / ".local" / "prometheus" / "promtool"
 FOLDER = CHECKOUT / "deploy" / "prometheus"

@@ -23,7 +23,7 @@ from schemas.topics import AUDIT_ACTS, PARTITIONS
 from tests.day import RULES, SITES, Day, publish, raised
 from tests.stack import SINSOK, Installation, free_port, install, wait_until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.record]
 
 FLOW = ("dicom.series", "triage.deadlines", "triage.studies", "triage.results", "triage.steps")
 

@@ -26,7 +26,7 @@ from tests.unit.gateways.traces.test_spans import FLOW
 from tests.unit.gateways.watch.test_studies import assembled, result
 from tests.unit.streams.examples import STUDY, received, series
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.record]
 
 WATCHED = """
 [watch]
