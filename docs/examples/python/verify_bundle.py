@@ -1,9 +1,10 @@
 """Check a bundle that `sinsok audit export --study` wrote, without sinsok and without a network.
 
-    python verify_bundle.py BUNDLE.zip [audit.pub]
+    python verify_bundle.py BUNDLE.zip [audit.pub ...]
 
-Needs Python 3.11 and the package cryptography. The public key should come from the hospital on another way than the
-bundle; without one, the bundle's own is used, and its id printed for you to compare. Exit code 1: something is wrong.
+Needs Python 3.11 and the package cryptography. The public keys should come from the hospital on another way than the
+bundle: the one that signs now, and those that did before. Without any, the bundle's own are used, and their ids printed
+for you to compare. Exit code 1: something is wrong.
 """
 
 import base64
@@ -24,16 +25,22 @@ def hexdigest(data: bytes) -> str:
     return "sha256:" + sha256(data).hexdigest()
 
 
-def signed(key: Any, document: dict[str, Any]) -> bool:
-    """Whether the key signed the document: its canonical JSON (RFC 8785) without the signature itself."""
+def signed(keys: dict[str, Any], document: dict[str, Any]) -> bool:
+    """Whether the key that it names signed the document: its canonical JSON (RFC 8785) without the signature itself."""
     rest = {name: value for name, value in document.items() if name != "signature"}
     # Ours hold integers and text only; for these, sorted keys and no spaces are canonical.
     data = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     try:
-        key.verify(bytes.fromhex(document["signature"]), data)
-    except InvalidSignature:
+        keys[document["key"]].verify(bytes.fromhex(document["signature"]), data)
+    except (InvalidSignature, KeyError):
         return False
     return True
+
+
+def key_ring(pems: list[bytes]) -> dict[str, Any]:
+    """Public keys by their ids, the sha256 of the raw key."""
+    keys = [load_pem_public_key(pem) for pem in pems]
+    return {hexdigest(key.public_bytes(Encoding.Raw, PublicFormat.Raw)): key for key in keys}
 
 
 def event_digest(event: dict[str, Any]) -> str:
@@ -61,11 +68,11 @@ def root(leaf: bytes, path: list[tuple[str, str]]) -> str:
     return "sha256:" + reached.hex()
 
 
-def faults(files: dict[str, bytes], key: Any) -> Iterator[str]:
+def faults(files: dict[str, bytes], keys: dict[str, Any]) -> Iterator[str]:
     """What is wrong with a bundle, one line each."""
     manifest = json.loads(files["manifest.json"])
-    if not signed(key, manifest):
-        yield "changed: manifest.json: its signature does not fit"
+    if not signed(keys, manifest):
+        yield f"changed: manifest.json: its signature does not fit {manifest['key']}, or that key was not given"
     for name, digest in manifest["files"].items():
         if hexdigest(files.get(name, b"")) != digest:
             yield f"changed: {name}: its digest is not the manifest's"
@@ -73,8 +80,9 @@ def faults(files: dict[str, bytes], key: Any) -> Iterator[str]:
     for text in json.loads(files["checkpoints.json"]):
         checkpoint = json.loads(text)
         checkpoints[checkpoint["sequence"]] = checkpoint
-        if not signed(key, checkpoint):
-            yield f"changed: checkpoint {checkpoint['sequence']}: its signature does not fit"
+        if not signed(keys, checkpoint):
+            said = f"its signature does not fit {checkpoint['key']}, or that key was not given"
+            yield f"changed: checkpoint {checkpoint['sequence']}: {said}"
     events = {(one["topic"], one["partition"], one["offset"]): one for one in json.loads(files["events.json"])}
     for entry in json.loads(files["records.json"]):
         record, leaf = json.loads(entry["record"]), sha256(entry["record"].encode()).digest()
@@ -100,11 +108,11 @@ def main() -> None:
     try:
         with zipfile.ZipFile(sys.argv[1]) as archive:
             files = {name: archive.read(name) for name in archive.namelist()}
-        pem = Path(sys.argv[2]).read_bytes() if len(sys.argv) > 2 else files["audit.pub"]
-        key = load_pem_public_key(pem)
-        print("key", hexdigest(key.public_bytes(Encoding.Raw, PublicFormat.Raw)))
+        given = [Path(name).read_bytes() for name in sys.argv[2:]]
+        keys = key_ring(given or [files[name] for name in files if name.endswith(".pub")])
+        print("\n".join(f"key {name}" for name in keys))
         entries = json.loads(files["records.json"])
-        found = list(faults(files, key))
+        found = list(faults(files, keys))
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
         sys.exit(f"changed: the bundle cannot be read: {type(error).__name__}: {error}")
     print("\n".join(found) or f"all {len(entries)} records are as they were written")
