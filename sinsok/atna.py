@@ -1,9 +1,12 @@
 """The audit trail to an audit record repository: each audited event that DICOM has a message for, as that message."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Final
+
+from pydantic import ValidationError
 
 from gateways.audit.atna import message_of, xml_of
 from gateways.audit.canonical import record_digest
@@ -13,12 +16,14 @@ from schemas.base import Event
 from schemas.envelope import NotAnEvent, decode
 from schemas.failures import Unavailable, Unreadable
 from schemas.topics import AUDIT_TRAIL
-from schemas.trail import LINK, AuditRecord
+from schemas.trail import LINK, MISSING, AuditRecord
 from sinsok import auditing
 from sinsok.errors import UserError
 from sinsok.settings import Settings
 
 _SOURCE: Final = "sinsok"
+_AT_ONCE: Final = 20_000
+"""So many audit records and events are in memory."""
 
 
 @dataclass
@@ -30,22 +35,23 @@ class Sent:
     """DICOM has no message for them."""
     gone: int = 0
     """What was audited does not stand on its topic any more, or stands there otherwise."""
+    foreign: int = 0
+    """What stands on the trail and is no record of a chain."""
 
 
 def send_messages(
     settings: Settings, server: SyslogServer, address: str, begin: datetime | None, end: datetime | None
 ) -> Sent:
-    """Send what was audited from ``begin`` on and before ``end``, in the order of time, and note that it was exported.
+    """Send what was audited from ``begin`` on and before ``end``, as the trail has it, and note that it was exported.
 
     ``address`` is how the note names the server. Raises :class:`UserError` where the server, the broker or the archive
     does not do its part; what had been sent until then is noted all the same.
     """
     sent = Sent()
     try:
-        events = sorted(_events(settings, sent, begin, end), key=lambda event: event.time)
         with server:
             try:
-                for event in events:
+                for event in _events(settings, sent, begin, end):
                     message = message_of(event)
                     if message is None:
                         sent.others += 1
@@ -60,15 +66,34 @@ def send_messages(
 
 
 def _events(settings: Settings, sent: Sent, begin: datetime | None, end: datetime | None) -> Iterator[Event]:
-    audited = {}
+    audited = _audited(settings, sent, begin, end)
+    while some := list(islice(audited, _AT_ONCE)):
+        yield from sorted(_stood(settings, sent, some), key=lambda event: event.time)
+
+
+def _audited(settings: Settings, sent: Sent, begin: datetime | None, end: datetime | None) -> Iterator[AuditRecord]:
     for record in auditing.read(settings, [AUDIT_TRAIL.name], begin):
-        link = LINK.validate_json(record.value or b"")
-        if isinstance(link, AuditRecord) and (begin is None or link.time >= begin) and (end is None or link.time < end):
-            audited[link.where.topic, link.where.partition, link.where.offset] = link.digest
-    for record in auditing.read(settings, sorted({topic for topic, _, _ in audited}), begin, end):
+        try:
+            link = LINK.validate_json(record.value or b"")
+        except ValidationError:
+            sent.foreign += 1
+            continue
+        if not isinstance(link, AuditRecord) or (begin and link.time < begin) or (end and link.time >= end):
+            continue
+        if link.type == MISSING:
+            sent.others += 1
+        else:
+            yield link
+
+
+def _stood(settings: Settings, sent: Sent, some: Collection[AuditRecord]) -> Iterator[Event]:
+    """The events that audit records are about, where they stand as they did."""
+    audited = {(one.where.topic, one.where.partition, one.where.offset): one.digest for one in some}
+    since, until = auditing.around(some)
+    for record in auditing.read(settings, sorted({topic for topic, _, _ in audited}), since, until):
         digest = audited.pop((record.topic, record.partition, record.offset), None)
         if digest is None:
-            continue  # not audited yet: the next export has it
+            continue  # another's turn
         if digest != record_digest(record):
             sent.gone += 1
             continue

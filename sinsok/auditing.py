@@ -4,8 +4,9 @@ import getpass
 import os
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import MAXYEAR, UTC, datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 from gateways import kafka
 from gateways.archive import history
@@ -16,10 +17,13 @@ from gateways.objects import FileStore
 from schemas.audit import AuditExported
 from schemas.base import Event
 from schemas.topics import AUDIT_ACTS, AUDIT_TRAIL, DEAD_LETTERS, Topic, all_topics
+from schemas.trail import AuditRecord
 from sinsok.errors import UserError
 from sinsok.settings import Settings
 from sinsok.wording import printable, summary
 from streams.dead_letters import read_obituary
+
+_ROUNDED: Final = timedelta(seconds=1)
 
 
 def key_place(settings: Settings) -> Path:
@@ -48,7 +52,7 @@ def own_signer(settings: Settings) -> Signer:
 def verifier(settings: Settings) -> Verifier:
     """Knows the public keys of this installation. Raises :class:`UserError` where one cannot be used."""
     try:
-        return Verifier([public_key(place) for place in (public_place(key_place(settings)), *settings.audit.retired)])
+        return Verifier([public_key(place) for place in (*settings.audit.retired, public_place(key_place(settings)))])
     except UnusableKey as error:
         raise UserError(f"{error}; bring it here, or set audit.key and audit.retired") from None
 
@@ -67,6 +71,13 @@ def note_export(settings: Settings, site: str, what: str, records: int) -> None:
     """Put an export on record. Raises :class:`schemas.failures.Unavailable`."""
     act = AuditExported(time=datetime.now(UTC), site=site, by=account(), what=what, records=records)
     kafka.publish(kafka.producer(settings.kafka.bootstrap_servers), AUDIT_ACTS.name, act)
+
+
+def around(links: Iterable[AuditRecord]) -> tuple[datetime, datetime | None]:
+    """A period for :func:`read` that holds what these are about; their times are rounded."""
+    times = [one.time for one in links]
+    latest = max(times)
+    return min(times) - _ROUNDED, None if latest.year == MAXYEAR else latest + _ROUNDED
 
 
 def account() -> str:

@@ -3,19 +3,17 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from gateways.audit.bundle import bundle
+from gateways.audit.bundle import Excerpt, bundle
 from gateways.audit.canonical import record_digest
-from gateways.audit.excerpt import Excerpt
 from gateways.kafka import Place, Record
 from gateways.objects import write_whole
 from schemas.failures import Unavailable, Unreadable
 from schemas.identity import study_key
 from schemas.topics import AUDIT_TRAIL
-from schemas.trail import LINK
 from sinsok import auditing
 from sinsok.errors import UsageError, UserError
 from sinsok.settings import Settings
@@ -66,7 +64,7 @@ def write_bundle(
         raise UserError(str(error)) from None
     except OSError as error:
         raise UserError(f"{place} cannot be written: {error.strerror}") from None
-    return Bundle(place, name, len(events), excerpt.unsigned, signer.id)
+    return Bundle(place, name, len(events), len(excerpt.unsigned), signer.id)
 
 
 def _excerpt(settings: Settings, study_uid: str, sites: list[str], say: Callable[[str], None]) -> tuple[str, Excerpt]:
@@ -88,24 +86,20 @@ def _excerpt(settings: Settings, study_uid: str, sites: list[str], say: Callable
             raise UserError(f"the audit trail knows no study with this UID at {where}: `sinsok study UID` shows events")
         name, excerpt = next(iter(known.items()))
         waited_s = time.monotonic() - began
-        if not excerpt.unsigned or waited_s > patience_s:
+        unsigned = len(excerpt.unsigned)
+        if not unsigned or waited_s > patience_s:
             return name, excerpt
-        say(f"waiting for a checkpoint to sign {excerpt.unsigned} records, {waited_s:.0f} of {patience_s:.0f} s")
+        say(f"waiting for a checkpoint to sign {unsigned} records, {waited_s:.0f} of {patience_s:.0f} s")
         time.sleep(_LOOK_AGAIN_S)
 
 
 def _events(settings: Settings, excerpt: Excerpt) -> list[Record]:
     """What the audit records are about, as it stands. Raises :class:`Unreadable` where it does not as it did."""
-    wanted = {}
-    for one in excerpt.records:
-        link = LINK.validate_json(one.value)
-        assert link.kind == "event"
-        wanted[one.where.topic, one.where.partition, one.where.offset] = link.digest
-    times = [one.time_ms for one in excerpt.records]
-    since, until = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (min(times), max(times)))
+    links = [one.link for one in excerpt.records]
+    wanted = {(one.where.topic, one.where.partition, one.where.offset): one.digest for one in links}
+    since, until = auditing.around(links)
     found = []
-    margin = timedelta(seconds=1)
-    for record in auditing.read(settings, sorted({topic for topic, _, _ in wanted}), since - margin, until + margin):
+    for record in auditing.read(settings, sorted({topic for topic, _, _ in wanted}), since, until):
         expected = wanted.pop((record.topic, record.partition, record.offset), None)
         if expected is None:
             continue

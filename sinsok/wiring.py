@@ -17,7 +17,7 @@ from gateways.inference.triton import TritonInference
 from gateways.objects import FileStore
 from gateways.process import CannotStart, Process
 from schemas.base import ObjectRef
-from schemas.topics import all_topics
+from schemas.topics import AUDIT_TRAIL, all_topics
 from sinsok.consistency import archive_contradictions
 from sinsok.errors import UsageError, UserError
 from sinsok.settings import Settings
@@ -206,6 +206,7 @@ def run_auditor(settings: Settings) -> None:
         [topic.name for topic in auditing.audited_topics(settings)],
         settings.sites,
         auditing.tell,
+        lambda: auditing.read(settings, [AUDIT_TRAIL.name]),
         lambda: transaction.consumer(bootstrap),
         lambda: transaction.producer(bootstrap),
     )

@@ -32,10 +32,10 @@ from schemas.paging import (
 )
 from schemas.steps import StepTaken
 from schemas.topics import DEAD_LETTERS
+from schemas.trail import MISSING
 
 DEAD_LETTER: Final = "DeadLetter"
 UNDECODABLE: Final = "undecodable"
-MISSING: Final = "missing"
 
 Tell = Callable[[Record, Event | None], str]
 """What happened, in one line of words; the event is None where the record holds none."""

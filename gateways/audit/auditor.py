@@ -18,8 +18,8 @@ from gateways.audit.head import Heads, UnusableHead
 from gateways.audit.keys import Signer, UnusableKey, Verifier, create, public_key, signer
 from gateways.audit.settings import AuditSettings
 from gateways.audit.source import Source
-from gateways.audit.trail import Trail
-from gateways.audit.transaction import Aborted, Overtaken, Transactions
+from gateways.audit.trail import History, Trail
+from gateways.audit.transaction import Aborted, Calls, Overtaken, Transactions
 from gateways.metrics import UNREAD_SECONDS
 from gateways.process import CannotStart, Taken, hold
 
@@ -30,15 +30,16 @@ _SILENT_S: Final = 30.0
 _LOOK_S: Final = 10.0
 _GRACE_S: Final = 15.0
 _HUNG_S: Final = 90.0
-"""So long no transaction takes, whatever the broker does: a call of librdkafka's that outlives it never returns."""
+"""No call that keeps to its timeout takes so long. While the broker is away calls are repeated, each timed anew."""
 
 
 class Auditor:
     """Gives every record on the event topics its audit record, exactly once.
 
     ``folder`` holds the heads of the chains and belongs to one auditor at a time; ``key`` is the private key's place,
-    made where neither it nor a chain is there. ``tell`` puts events in words. ``source`` and ``sink`` make a consumer
-    and a transactional producer. The broker need not be there at the start.
+    made where neither it nor a chain is there. ``tell`` puts events in words, ``history`` reads the trail from archive
+    and broker. ``source`` and ``sink`` make a consumer and a transactional producer. The broker need not be there when
+    it starts.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Auditor:
         topics: Collection[str],
         sites: Collection[str],
         tell: Tell,
+        history: History,
         source: Callable[[], Consumer],
         sink: Callable[[], Producer],
     ) -> None:
@@ -60,6 +62,7 @@ class Auditor:
         self._topics = sorted(topics)
         self._sites = sites
         self._tell = tell
+        self._history = history
         self._source = source
         self._sink = sink
         self._trail: Trail | None = None
@@ -67,8 +70,10 @@ class Auditor:
         self._death = ""
         self._fault = ""
         self._read_at = time.monotonic()
-        self._writing_since: float | None = None
+        self._calls = Calls()
+        self._over = Event()
         self._thread = Thread(target=self._run, name="auditor", daemon=True)
+        self._guard = Thread(target=self._watch, name="guard", daemon=True)
 
     def start(self) -> None:
         """Take the lock and the key, then work. Raises :class:`CannotStart`."""
@@ -82,14 +87,16 @@ class Auditor:
             raise CannotStart(f"{error}; docs/audit.md says how keys are kept") from None
         except OSError as error:
             raise CannotStart(f"the heads in {self._heads.folder} cannot be used: {error}") from error
-        self._verifier = Verifier([self._signer.public, *retired])
+        self._verifier = Verifier([*retired, self._signer.public])
         self._thread.start()
+        self._guard.start()
         log.info("auditor runs", key=self._signer.id)
 
     def stop(self) -> None:
         """Finish the transaction in hand. Where the broker does not say how it ended, the next start finds out."""
         self._stopping.set()
         self._thread.join(_GRACE_S)
+        self._over.set()
         self._lock.close()
         log.info("auditor stopped")
 
@@ -97,9 +104,6 @@ class Auditor:
         """What only a restart or a person mends, one line each."""
         if self._death:
             return [self._death]
-        since = self._writing_since
-        if since is not None and (hung_s := time.monotonic() - since) > _HUNG_S:
-            return [f"a transaction has not come back for {hung_s:.0f} s: restart it, nothing is lost"]
         alive = self._thread.is_alive() or self._stopping.is_set()
         return [] if alive else ["the auditor's thread has died: restart it"]
 
@@ -137,43 +141,50 @@ class Auditor:
             except Exception as error:  # noqa: BLE001 - the edge of this thread: whatever fails, events wait on their topics
                 self._failed(error)
 
+    def _watch(self) -> None:
+        """End the process where a call of librdkafka's hangs: nothing else wakes its thread."""
+        while self._calls.lasted_s() <= _HUNG_S:
+            if self._over.wait(_LOOK_S):
+                return
+        log.error(
+            "auditor ends", error=f"librdkafka has not come back for {_HUNG_S:.0f} s: start again, nothing is lost"
+        )
+        # An orderly end would wait for the call, and then close what hangs. The next start ends what was begun.
+        os._exit(1)
+
     def _work(self) -> None:
         trail = self._trail = self._trail or self._opened()
         source = Source(self._source(), self._bootstrap, self._topics)
         try:
             trail.take_up(self._bootstrap, source)
-            partitions = len(source.committed())
             looked_at = self._read_at = time.monotonic()
             while not self._stopping.is_set():
                 taken = list(source.take(_BATCH))
-                self._writing_since = time.monotonic()
                 try:
                     trail.append(taken, source)
                 except Aborted as aborted:
                     self._failed(aborted)
                     source.again()
                     continue
-                finally:
-                    self._writing_since = None
                 trail.note(trail.unnoted)
                 self._fault = ""
                 if 0 < len(taken) < _BATCH:
                     self._read_at = time.monotonic()
                 if time.monotonic() - looked_at >= _LOOK_S:
                     # Nothing comes from a broker that is away either.
-                    if len(source.committed()) != partitions:
+                    if source.committed().keys() != source.places:
                         return  # a topic has come: it is read too
                     looked_at = time.monotonic()
                     if len(taken) < _BATCH:
                         self._read_at = looked_at
         finally:
-            source.close()
+            self._calls.call(source.close)
 
     def _opened(self) -> Trail:
-        transactions = Transactions(self._sink())
+        transactions = Transactions(self._sink(), self._calls)
         transactions.open()
         parts = (self._heads, self._signer, self._verifier)
-        return Trail(self._settings, self._sites, self._tell, *parts, transactions)
+        return Trail(self._settings, self._sites, self._tell, self._history, *parts, transactions)
 
     def _failed(self, error: Exception) -> None:
         text = str(error.args[0].str()) if isinstance(error, KafkaException) else " ".join(str(error).split())

@@ -11,6 +11,7 @@ from gateways.audit.account import Account
 from gateways.audit.canonical import canonical, digest
 from gateways.audit.head import Head, Mark
 from gateways.audit.keys import Signer, Verifier
+from gateways.kafka import Record
 from schemas.trail import LINK, AuditRecord, Checkpoint, genesis
 
 
@@ -83,10 +84,9 @@ class Chain:
 
     def resume(self, value: bytes, verifier: Verifier) -> AuditRecord | Checkpoint:
         """Take up a record as it stands on the topic. Raises :class:`Broken` where it does not come next."""
-        try:
-            link = LINK.validate_json(value)
-        except ValidationError:
-            raise Broken(f"what follows record {self.newest.sequence} is no record of a chain") from None
+        link = _read(value)
+        if link is None:
+            raise Broken(f"what follows record {self.newest.sequence} is no record of a chain")
         sequence, previous = self._next()
         if (link.chain, link.sequence, link.previous) != (self.name, sequence, previous):
             raise Broken(f"record {link.sequence} does not follow record {self.newest.sequence}")
@@ -99,14 +99,16 @@ class Chain:
             self.unsigned.append(_raw(self.newest))
         return link
 
-    def head(self, partition: int | None, since: int) -> Head:
-        """What is to be noted of it outside the broker."""
+    def head(self, partition: int | None, since: int, seen: int = 0, reaching: Mark | None = None) -> Head:
+        """What is to be noted of it outside the broker; ``reaching`` is where the transaction in hand takes it."""
         return Head(
             chain=self.name,
             newest=self.newest,
             signed=self.signed,
+            next=reaching,
             partition=partition,
             since=since,
+            seen=seen,
             key=genesis(self.name),  # who writes it puts its own
         )
 
@@ -125,6 +127,101 @@ class Chain:
         covers = (checkpoint.first, checkpoint.root)
         if covers != (self.signed.sequence + 1, f"sha256:{merkle.root(self.unsigned).hex()}"):
             raise Broken(f"checkpoint {checkpoint.sequence} does not sign the records before it")
+
+
+class Stood(NamedTuple):
+    """A record of a chain as it stands on the topic."""
+
+    link: AuditRecord | Checkpoint
+    value: bytes
+    mark: Mark
+    partition: int
+    offset: int
+
+
+class Strand:
+    """Tells the records of a chain from whatever else stands under its key.
+
+    Who may write to the topic can put a record there that names the newest: that is no secret. So a record is the
+    chain's only once one behind it, or itself, is vouched for by a signature or a head.
+    """
+
+    def __init__(self, name: str, signed: Mark) -> None:
+        self.signed = signed
+        """The newest checkpoint that was found; at first where to begin."""
+        self.foreign = 0
+        """Records that do not even follow."""
+        self._name = name
+        self._behind: dict[str, Stood] = {}
+
+    def __len__(self) -> int:
+        """How many records are kept."""
+        return len(self._behind)
+
+    def keep(self, record: Record) -> Stood | None:
+        """Take the next record under the key; None where it follows nothing that is known, and is passed over."""
+        value = record.value or b""
+        link = _read(value)
+        before = self._mark(link.previous) if link else None
+        if link is None or before is None or (link.chain, link.sequence) != (self._name, before.sequence + 1):
+            self.foreign += 1
+            return None
+        mark = Mark(sequence=link.sequence, digest=digest(value))
+        return self._behind.setdefault(mark.digest, Stood(link, value, mark, record.partition, record.offset))
+
+    def way(self, mark: Mark) -> list[Stood] | None:
+        """What leads to a record from behind :attr:`signed`, that record last; None where nothing does."""
+        found, name = list[Stood](), mark.digest
+        while name != self.signed.digest:
+            if (stood := self._behind.get(name)) is None:
+                return None
+            found.append(stood)
+            name = stood.link.previous
+        return found[::-1] if mark == (found[0].mark if found else self.signed) else None
+
+    def behind(self, mark: Mark, offset: int) -> Stood | None:
+        """A record that names this one as the one before it, and stands at this offset or later."""
+        return next(
+            (one for one in self._behind.values() if one.link.previous == mark.digest and one.offset >= offset), None
+        )
+
+    def longest(self) -> list[Stood]:
+        """The longest way from behind :attr:`signed`. Nobody vouches for it."""
+        newest = max((one.mark for one in self._behind.values()), key=lambda mark: mark.sequence, default=self.signed)
+        return self.way(newest) or []
+
+    def close(self, record: Record, verifier: Verifier) -> list[Stood]:
+        """As :meth:`keep`; where it is a checkpoint of ours, what it signs, itself last, and on from there.
+
+        Raises :class:`Broken` where it does not sign the records before it as they stand.
+        """
+        stood, value = self.keep(record), record.value or b""
+        checkpoint = stood.link if stood else _read(value)
+        if not isinstance(checkpoint, Checkpoint) or checkpoint.sequence <= self.signed.sequence:
+            return []
+        if not genuine(checkpoint, verifier) or checkpoint.chain != self._name:
+            return []
+        section = self.way(stood.mark) if stood else None
+        if section is None:
+            raise Broken(f"checkpoint {checkpoint.sequence} does not sign the records before it as they stand")
+        chain = Chain.at(self.signed, self._name)
+        for one in section:
+            chain.resume(one.value, verifier)
+        self.signed = chain.signed
+        self._behind.clear()
+        return section
+
+    def _mark(self, name: str) -> Mark | None:
+        if name == self.signed.digest:
+            return self.signed
+        return self._behind[name].mark if name in self._behind else None
+
+
+def _read(value: bytes) -> AuditRecord | Checkpoint | None:
+    try:
+        return LINK.validate_json(value)
+    except ValidationError:
+        return None
 
 
 def genuine(checkpoint: Checkpoint, verifier: Verifier) -> bool:

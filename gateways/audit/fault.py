@@ -17,6 +17,8 @@ class FaultKind(StrEnum):
     """It belongs to another chain."""
     CHECKPOINT = "checkpoint"
     """One is missing, or does not sign what it should, or nobody of ours signed it."""
+    UNAUDITED = "unaudited"
+    """It stands on an event topic, and should have its audit record by now."""
     HEAD = "head"
     """The note outside the broker is missing or was changed."""
 

@@ -1,6 +1,7 @@
 """The newest record of each chain, noted outside the broker: without it nobody would miss the end of a chain.
 
-A chain's head is written before its first record, and again, whole and signed, after every transaction.
+It is written, whole and signed, before every transaction with the record that the chain is about to reach, and after it
+with the one that it has reached. So what stands behind the newest is either that record, or not the auditor's.
 """
 
 from pathlib import Path
@@ -32,8 +33,10 @@ class Head(Record):
     chain: Site
     newest: Mark
     signed: Mark = Field(description="The newest checkpoint")
+    next: Mark | None = Field(default=None, description="Where the transaction in hand takes it, if it takes place")
     partition: int | None = Field(description="Where the chain stands; None before its first record")
     since: int = Field(description="Offset of that checkpoint: from there on the chain is read at a start")
+    seen: int = Field(default=0, description="What follows before this offset, and is not known here, was looked at")
     key: Digest
     signature: Signature | None = None
 

@@ -11,7 +11,7 @@ from gateways.audit.chain import genuine
 from gateways.audit.fault import Fault, FaultKind, gathered
 from gateways.audit.head import Head, Mark
 from gateways.audit.keys import Verifier
-from schemas.trail import Checkpoint, genesis
+from schemas.trail import MISSING, Checkpoint, genesis
 
 _SURE: Final = 32
 """So many records in a row, each naming the one before, and the chain is itself again."""
@@ -46,6 +46,7 @@ class ChainInspection:
         self._stretch: list[Seen] = []
         self._linked = 0
         self._signed = -1
+        self._key = -1  # how many keys signed before the newest that has signed a checkpoint
         self._spoiled = False
         self._faults: list[Fault] = []
         self._guilty = set[int]()
@@ -80,8 +81,8 @@ class ChainInspection:
         if self._linked >= _SURE or len(self._stretch) >= _LONGEST:
             self._settle(end=None)
 
-    def finish(self) -> list[Fault]:
-        """All that is wrong, in order."""
+    def finish(self, latest: Head | None = None) -> list[Fault]:
+        """All that is wrong, in order. ``latest`` is the head as it is once all is read: the chain may have grown."""
         newest = self._head.newest if self._head else None
         if self._stretch:
             self._settle(end=newest.sequence if newest else None)
@@ -91,12 +92,25 @@ class ChainInspection:
         if newest is not None:
             self._cut = max([self._sequence, *self._guilty]) + 1
             self._gaps.append(range(self._cut, newest.sequence + 1))
+        if latest is not None:
+            self._hold(latest)
         self._settle_moved()
         # Where something behind the newest checkpoint is wrong, another may have been lost with it.
         if len(self.unsigned) > self._most and all(one.end <= self._signed for one in self._faults):
             said = f"no checkpoint signs it: {len(self.unsigned)} records stand behind the newest"
             self._faults.append(Fault(FaultKind.CHECKPOINT, self.name, self._signed + 1, said))
         return gathered(self._faults)
+
+    def _hold(self, latest: Head) -> None:
+        """What nobody has written yet nobody knows; and who signs does not go back to an older key."""
+        end, known = self._sequence, [mark for mark in (latest.newest, latest.next) if mark]
+        vouched = any(mark.sequence == end and mark.digest == self._digest for mark in known)
+        if end > latest.newest.sequence and not vouched:
+            said = "it follows, and the head does not know it: nobody of ours wrote it"
+            self._faults.append(Fault(FaultKind.INSERTED, self.name, latest.newest.sequence + 1, said, last=end))
+        if self._verifier.order(latest.key) < self._key:
+            said = "its head is signed with a key that was retired before"
+            self._faults.append(Fault(FaultKind.HEAD, self.name, latest.newest.sequence, said))
 
     def _settle(self, end: int | None) -> None:
         anchor = Mark(sequence=self._sequence, digest=self._digest)
@@ -125,6 +139,9 @@ class ChainInspection:
             self._check(seen, guilty)
         else:
             self.unsigned.append(bytes.fromhex(seen.digest[7:]))
+            if not guilty and seen.body.get("digest") is None and seen.body.get("type") != MISSING:
+                self._blame(FaultKind.CHANGED, seen, "it names no digest of what it is about")
+                guilty = True
         if not guilty:
             self._accepted(seen)
 
@@ -145,6 +162,11 @@ class ChainInspection:
             return f"it is signed with {checkpoint.key}, no key of this installation"
         if not genuine(checkpoint, self._verifier):
             return "its signature does not fit"
+        if (order := self._verifier.order(checkpoint.key)) < self._key:
+            return (
+                f"it is signed with {checkpoint.key}, which was retired before (audit.retired names the oldest first)"
+            )
+        self._key = order
         before = self._signed if self._signed >= 0 else None
         if checkpoint.before != before and checkpoint.before is not None:
             self._expected_checkpoints.add(checkpoint.before)

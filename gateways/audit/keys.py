@@ -42,10 +42,19 @@ class Signer:
 
 
 class Verifier:
-    """Knows public keys by their ids."""
+    """Knows public keys by their ids. They come in the order in which they signed: the one in use is the last."""
 
     def __init__(self, keys: Iterable[Ed25519PublicKey]) -> None:
         self._keys = {key_id(key): key for key in keys}
+        self._order = {key: at for at, key in enumerate(self._keys)}
+
+    def public(self, key: str) -> Ed25519PublicKey:
+        """The key with this id. Raises ``KeyError``."""
+        return self._keys[key]
+
+    def order(self, key: str) -> int:
+        """How many keys signed before this one. Raises ``KeyError``."""
+        return self._order[key]
 
     def knows(self, key: str) -> bool:
         """Whether a key is one of this installation."""

@@ -35,14 +35,6 @@ def path(leaves: Sequence[bytes], index: int) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def root_by(leaf: bytes, steps: Sequence[Step]) -> bytes:
-    """The root that a leaf and its path lead to."""
-    reached = _leaf(leaf)
-    for side, sibling in steps:
-        reached = _node(sibling, reached) if side == "left" else _node(reached, sibling)
-    return reached
-
-
 def _leaf(data: bytes) -> bytes:
     return sha256(b"\x00" + data).digest()
 

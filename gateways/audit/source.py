@@ -1,5 +1,6 @@
 """The records to be audited: of all event topics, each once, from where the trail ends."""
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -10,6 +11,8 @@ from gateways.kafka import ANSWER_SECONDS, Place, Record, metadata, record_of
 
 _LINGER_S: Final = 0.2
 """Records that come within this time share a transaction."""
+_REMIND_S: Final = 600.0
+"""How often all offsets are told: the broker forgets those of a quiet partition (``offsets.retention.minutes``)."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class Source:
         self._committed: dict[Place, int] = {}
         self._reached: dict[Place, int] = {}
         self._read: dict[Place, int] = {}
+        self._reminded_at = time.monotonic()
+        self._reminding = False
 
     def committed(self) -> dict[Place, int | None]:
         """How far each partition is audited, as the broker has it; None where it does not know.
@@ -42,6 +47,11 @@ class Source:
         places = [(topic, number) for topic in self._topics if topic in known for number in known[topic].partitions]
         answers = self._consumer.committed([TopicPartition(*place) for place in places], ANSWER_SECONDS)
         return {(one.topic, one.partition): None if one.offset < 0 else int(one.offset) for one in answers}
+
+    @property
+    def places(self) -> frozenset[Place]:
+        """What is read since :meth:`begin`."""
+        return frozenset(self._reached)
 
     def first(self, place: Place) -> int:
         """The first offset that is on a partition."""
@@ -60,11 +70,18 @@ class Source:
     def settled(self) -> None:
         """What was read so far is audited."""
         self._committed, self._reached = dict(self._read), dict(self._read)
+        if self._reminding:
+            self._reminded_at, self._reminding = time.monotonic(), False
 
     def positions(self) -> list[TopicPartition]:
-        """What is to be committed with the records read."""
-        moved = {place: offset for place, offset in self._read.items() if self._committed.get(place) != offset}
-        return [TopicPartition(*place, offset) for place, offset in moved.items()]
+        """What is to be committed with the records read: what has moved, and now and then all."""
+        self._reminding = time.monotonic() - self._reminded_at >= _REMIND_S
+        told = {
+            place: offset
+            for place, offset in self._read.items()
+            if self._reminding or self._committed.get(place) != offset
+        }
+        return [TopicPartition(*place, offset) for place, offset in told.items()]
 
     def group(self) -> object:
         """In whose name positions are committed."""

@@ -1,7 +1,7 @@
 """The chains as they are written: records taken off the event topics become audit records, in transactions."""
 
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -13,18 +13,21 @@ from gateways.audit.head import Heads
 from gateways.audit.keys import Signer, Verifier
 from gateways.audit.settings import AuditSettings
 from gateways.audit.source import Lost, Source
-from gateways.audit.tails import Standing, Tails
-from gateways.audit.transaction import Line, Placed, Transactions
+from gateways.audit.tails import Standing, Tails, audited
+from gateways.audit.transaction import Aborted, Line, Placed, Transactions
 from gateways.kafka import Record
 from gateways.metrics import AUDITED, CHECKPOINTS, UNSIGNED
 from schemas.audit import INSTALLATION, Origin
 
 log = structlog.get_logger()
+History = Callable[[], Iterable[Record]]
+"""The records of the trail from the first on, archive and broker as one."""
+
 _WHOLE: Final = frozenset({INSTALLATION})
 
 
 class Trail:
-    """The chains of ``sites`` and of the installation, written by one.
+    """The chains of ``sites`` and of the installation, written by one. ``history`` reads all of them, wherever it is.
 
     What a transaction did not commit has not changed them: the same records are taken again.
     """
@@ -34,6 +37,7 @@ class Trail:
         settings: AuditSettings,
         sites: Collection[str],
         tell: Tell,
+        history: History,
         heads: Heads,
         signer: Signer,
         verifier: Verifier,
@@ -42,6 +46,7 @@ class Trail:
         self._settings = settings
         self._sites = frozenset(sites)
         self._tell = tell
+        self._history = history
         self._heads = heads
         self._signer = signer
         self._verifier = verifier
@@ -55,20 +60,22 @@ class Trail:
         """Find out where the chains and the topics stand; what the broker has forgotten is read off the trail.
 
         Raises ``Broken`` and ``UnusableHead`` where the chains cannot be gone on with, ``Aborted`` and ``Overtaken``,
-        :class:`schemas.failures.Unavailable` and ``KafkaException``.
+        :class:`schemas.failures.Unavailable`, :class:`schemas.failures.Unreadable` and ``KafkaException``.
         """
         known = source.committed()
         forgotten = [place for place, offset in known.items() if offset is None]
-        tails = Tails(self._sites | _WHOLE, self._heads, self._verifier, forgotten)
-        self._chains = tails.read(bootstrap)
+        self._chains = Tails(self._sites | _WHOLE, self._heads, self._verifier).read(bootstrap)
+        found = audited(self._history(), frozenset(forgotten)) if forgotten else {}
         source.begin(
             {place: offset for place, offset in known.items() if offset is not None},
-            {place: tails.audited.get(place) or source.first(place) for place in forgotten},
+            {place: found.get(place) or source.first(place) for place in forgotten},
         )
+        for name, one in self._chains.items():
+            if one.chain.unsigned:
+                self._unsigned_since.setdefault(name, time.monotonic())
         log.info("chains taken up", **{name: one.chain.newest.sequence for name, one in self._chains.items()})
-        # A chain begins with a signature: it belongs to this key before it says anything. And its head is there first.
+        # A chain begins with a signature: it belongs to this key before it says anything.
         new = [name for name, one in self._chains.items() if one.chain.newest.sequence < 0]
-        self.note(new)
         grown = {name: self._chains[name].chain.copy() for name in new}
         self._commit([self._checkpoint(chain) for chain in grown.values()], grown, source)
 
@@ -90,7 +97,7 @@ class Trail:
         self._commit(lines, grown, source)
 
     def note(self, names: Iterable[str]) -> None:
-        """Write heads. Where the disk refuses, the trail goes on, and a person is told."""
+        """Write heads as they stand. Where the disk refuses, a person is told: it will refuse the next as well."""
         for name in list(names):
             try:
                 self._heads.write(self._chains[name].head, self._signer)
@@ -99,6 +106,15 @@ class Trail:
                 self.unnoted.add(name)
             else:
                 self.unnoted.discard(name)
+
+    def _announce(self, grown: Mapping[str, Chain]) -> None:
+        """Note where chains are about to be: behind the newest a start takes up nothing else. Raises ``Aborted``."""
+        for name, chain in grown.items():
+            try:
+                self._heads.write(self._chains[name].reaching(chain.newest), self._signer)
+            except OSError as error:
+                place = self._heads.place(name)
+                raise Aborted(f"{place} cannot be written, and nothing without it: {error.strerror}") from error
 
     def _account(self, one: Record | Lost) -> tuple[str, Account]:
         if isinstance(one, Record):
@@ -123,6 +139,7 @@ class Trail:
         offsets = source.positions()
         if not lines and not offsets:
             return
+        self._announce(grown)
         placed = self._transactions.write(lines, offsets, source.group())
         source.settled()
         for line in lines:
@@ -135,7 +152,7 @@ class Trail:
         before = self._chains[name]
         partition, _ = placed[name, chain.newest.sequence]
         signed = placed.get((name, chain.signed.sequence))
-        self._chains[name] = Standing(chain, partition, signed[1] if signed else before.since)
+        self._chains[name] = Standing(chain, partition, signed[1] if signed else before.since, before.seen)
         if signed or not chain.unsigned:
             self._unsigned_since.pop(name, None)
         if chain.unsigned:

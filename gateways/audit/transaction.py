@@ -1,6 +1,7 @@
 """Audit records and the offsets of what they are about, in one transaction: both are there, or neither is."""
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -54,18 +55,43 @@ def consumer(bootstrap: str) -> Consumer:
     return kafka.consumer(bootstrap, GROUP, **{"enable.partition.eof": "true", "isolation.level": "read_committed"})
 
 
+class Calls:
+    """Times the calls to librdkafka of one thread, so that another sees one that never comes back.
+
+    ``rd_kafka_send_offsets_to_transaction`` does not keep to its timeout while the group's coordinator is away, and may
+    then hang for ever: librdkafka issues 5456 and 5511, open in 2.14.
+    """
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def call(self, function: Callable[..., object], *arguments: object) -> None:
+        """Call a function."""
+        self._since = time.monotonic()
+        try:
+            function(*arguments)
+        finally:
+            self._since = None
+
+    def lasted_s(self) -> float:
+        """How long the call in hand has lasted; 0 between two."""
+        since = self._since
+        return 0.0 if since is None else time.monotonic() - since
+
+
 class Transactions:
     """The one producer of the trail, from its start on: it never begins anew in the same process.
 
     A second :meth:`open` would shut out whoever has taken over meanwhile.
     """
 
-    def __init__(self, sink: Producer) -> None:
+    def __init__(self, sink: Producer, calls: Calls) -> None:
         self._sink = sink
+        self._call = calls.call
 
     def open(self) -> None:
         """Shut out any writer before this one, and end what it had begun. Raises ``KafkaException``."""
-        self._sink.init_transactions(_CALL_S)
+        self._call(self._sink.init_transactions, _CALL_S)
 
     def write(self, lines: Iterable[Line], offsets: Sequence[TopicPartition], group: Any) -> Placed:
         """Write lines and offsets, all or nothing.
@@ -78,7 +104,7 @@ class Transactions:
             for line in lines:
                 self._produce(line, placed)
             if offsets:
-                self._sink.send_offsets_to_transaction(list(offsets), group, _CALL_S)
+                self._call(self._sink.send_offsets_to_transaction, list(offsets), group, _CALL_S)
             self._commit()
         except KafkaException as failure:
             error = failure.args[0]
@@ -101,7 +127,7 @@ class Transactions:
     def _commit(self) -> None:
         while True:
             try:
-                self._sink.commit_transaction(_CALL_S)
+                self._call(self._sink.commit_transaction, _CALL_S)
                 return
             except KafkaException as failure:
                 # Whether it happened is not known yet: to ask again is the only way to find out.
@@ -111,7 +137,7 @@ class Transactions:
     def _abort(self) -> None:
         while True:
             try:
-                self._sink.abort_transaction(_CALL_S)
+                self._call(self._sink.abort_transaction, _CALL_S)
                 return
             except KafkaException as failure:
                 error = failure.args[0]

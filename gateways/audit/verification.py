@@ -3,8 +3,11 @@
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from pydantic import ValidationError
 
 from gateways.audit.alignment import Seen
 from gateways.audit.canonical import record_digest
@@ -13,7 +16,7 @@ from gateways.audit.head import Head, Heads, UnusableHead
 from gateways.audit.inspection import ChainInspection
 from gateways.audit.keys import Verifier
 from gateways.kafka import Place, Record
-from schemas.trail import genesis
+from schemas.trail import AuditRecord, genesis
 
 
 class Audited(NamedTuple):
@@ -81,15 +84,26 @@ class TrailInspection:
     def finish(self) -> list[Fault]:
         """All that is wrong with the chains, in order."""
         for chain in self._chains.values():
-            self._faults += chain.finish()
+            try:
+                latest = self._heads.read(chain.name, self._verifier)
+            except UnusableHead:
+                latest = None  # said already
+            self._faults += chain.finish(latest)
         return sorted(self._faults, key=lambda one: (one.chain, one.sequence))
 
-    def compare(self, stream: Iterable[Record]) -> tuple[list[Fault], int]:
+    @property
+    def topics(self) -> frozenset[str]:
+        """Event topics that the trail names."""
+        return frozenset(topic for topic, _ in self._audited)
+
+    def compare(self, stream: Iterable[Record], since: datetime) -> tuple[list[Fault], int]:
         """Hold the records of the event topics, in archive and broker, against the trail, after :meth:`finish`.
 
         Returns what is wrong, and how many records are newer than the newest audited of their partition: they still
-        wait.
+        wait. Such as are older than ``since`` should not.
         """
+        since_ms = since.timestamp() * 1000
+        overdue: dict[Place, list[int]] = defaultdict(list)
         newest = {place: max(offsets) for place, offsets in self._audited.items()}
         faults, waiting = [], 0
         for record in stream:
@@ -102,8 +116,15 @@ class TrailInspection:
                     faults.append(Fault(FaultKind.CHANGED, audited.chain, audited.sequence, said, at=at))
             elif record.offset < newest.get(place, -1):
                 faults.append(Fault(FaultKind.INSERTED, "none", 0, "no audit record knows it", at=at))
+            elif record.timestamp_ms < since_ms:
+                overdue[place].append(record.offset)
             else:
                 waiting += 1
+        for place, offsets in overdue.items():
+            said = (
+                f"{len(offsets)} records from here on have no audit record: does the auditor run, and read this topic?"
+            )
+            faults.append(Fault(FaultKind.UNAUDITED, "none", 0, said, at=(*place, offsets[0])))
         for place, left in self._audited.items():
             said = f"what it is about is neither on {place[0]} nor in the archive"
             for offset, audited in left.items():
@@ -137,13 +158,19 @@ class TrailInspection:
         return next((chain for chain in named if chain.expects(seen)), named[0] if named else None)
 
     def _accepted(self, seen: Seen) -> None:
-        body: dict[str, Any] = seen.body
-        if not self._remember or body.get("digest") is None:
+        if not self._remember or seen.body.get("kind") == "checkpoint":
             return
-        where = body["where"]
-        place, offset = (where["topic"], where["partition"]), where["offset"]
+        try:
+            link = AuditRecord.model_validate(seen.body)
+        except ValidationError:
+            said = "it is no audit record"
+            self._faults.append(Fault(FaultKind.INSERTED, seen.said, seen.sequence, said, at=seen.at))
+            return
+        if link.digest is None:
+            return
+        place, offset = (link.where.topic, link.where.partition), link.where.offset
         known = self._audited[place].get(offset)
         if known is not None:
             said = f"record {known.sequence} of {known.chain} is about the same: {place[0]}/{place[1]}/{offset}"
-            self._faults.append(Fault(FaultKind.INSERTED, body["chain"], seen.sequence, said, at=seen.at))
-        self._audited[place][offset] = Audited(bytes.fromhex(body["digest"][7:]), body["chain"], seen.sequence)
+            self._faults.append(Fault(FaultKind.INSERTED, link.chain, seen.sequence, said, at=seen.at))
+        self._audited[place][offset] = Audited(bytes.fromhex(link.digest[7:]), link.chain, seen.sequence)

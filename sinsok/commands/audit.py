@@ -4,7 +4,7 @@ import ssl
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -12,11 +12,11 @@ import click
 
 from gateways import kafka
 from gateways.audit import keys
-from gateways.audit.chain import Broken, Chain
-from gateways.audit.head import Heads
+from gateways.audit.chain import Broken
+from gateways.audit.head import Heads, UnusableHead
 from gateways.audit.keys import UnusableKey
 from gateways.audit.syslog import SyslogServer
-from gateways.audit.tails import Standing
+from gateways.audit.tails import accepted
 from gateways.audit.verification import TrailInspection
 from gateways.kafka import Record
 from gateways.process import Taken, hold
@@ -24,7 +24,6 @@ from gateways.tls import TlsSettings
 from schemas.audit import INSTALLATION
 from schemas.failures import Unavailable, Unreadable
 from schemas.topics import AUDIT_TRAIL
-from schemas.trail import Checkpoint
 from sinsok import auditing
 from sinsok.atna import send_messages
 from sinsok.bundle import write_bundle
@@ -96,10 +95,11 @@ def verify(name: str | None, stream: bool) -> None:
 @command.command()
 @click.option("--chain", "name", metavar="NAME", required=True, help="A site, or sinsok for the installation.")
 def accept(name: str) -> None:
-    """Let a chain that lost its end, or its head, go on from where it stands.
+    """Let a chain that lost its end, or its head, or that somebody else wrote behind, go on from where it stands.
 
-    For when the loss is explained, as after the broker came back from a backup. What the head knew is kept beside it.
-    The auditor must not run.
+    For when that is explained, as after the broker came back from a backup. It goes on behind the newest record that a
+    checkpoint or the head vouches for; where the head's own is gone, behind the newest that is there. What the head
+    knew is kept beside it. The auditor must not run.
     """
     settings = load()
     heads, signer, verifier = auditing.heads(settings), auditing.own_signer(settings), auditing.verifier(settings)
@@ -107,12 +107,11 @@ def accept(name: str) -> None:
         raise UsageError(f"there is no chain {name!r}: choose one of {', '.join([*settings.sites, INSTALLATION])}")
     try:
         with closing(hold(heads.folder / "auditor.lock")):
-            standing = Standing(Chain.begin(name))
-            for record in _trail(settings):
-                if record.key == name.encode():
-                    link = standing.chain.resume(record.value or b"", verifier)
-                    standing.partition = record.partition
-                    standing.since = record.offset if isinstance(link, Checkpoint) else standing.since
+            try:
+                known = heads.read(name, verifier)
+            except UnusableHead:
+                known = None
+            standing, passed = accepted(name, _trail(settings), known, verifier)
             place = heads.place(name)
             if place.exists():
                 place.rename(place.with_name(f"{name}.head.{datetime.now(UTC):%Y%m%dT%H%M%SZ}"))
@@ -121,7 +120,11 @@ def accept(name: str) -> None:
         raise UserError(f"the auditor (pid {error.pid}) runs: stop it first") from None
     except (Broken, Unreadable) as error:
         raise UserError(f"chain {name}: {error}: only a missing end can be accepted; `sinsok audit verify`") from None
+    except Unavailable as error:
+        raise UserError(f"{error}; `sinsok status` shows what runs") from None
     click.echo(f"chain {name} goes on behind record {standing.chain.newest.sequence}")
+    if passed:
+        click.echo(f"{passed} records under its key are not the chain's and passed over: `sinsok audit verify`")
 
 
 @command.command()
@@ -165,6 +168,9 @@ def export(
     click.echo(f"{sent.messages} messages sent to {syslog}; {sent.others} records have no counterpart in DICOM")
     if sent.gone:
         click.echo(f"{sent.gone} more are not on their topics as they were audited: `sinsok audit verify --stream`")
+    if sent.foreign:
+        click.echo(f"{sent.foreign} records on {AUDIT_TRAIL.name} are none of a chain: `sinsok audit verify`")
+    if sent.gone or sent.foreign:
         sys.exit(1)
 
 
@@ -216,11 +222,15 @@ def _inspected(
 
 
 def _compared(settings: Settings, inspection: TrailInspection) -> list[str]:
-    topics = [topic.name for topic in auditing.audited_topics(settings)]
+    # A site that is not configured any more has left its topics and its records in the trail.
+    topics = sorted({topic.name for topic in auditing.audited_topics(settings)} | inspection.topics)
+    since = datetime.now(UTC) - timedelta(seconds=settings.watch.audit_after_s)
     try:
-        found, waiting = inspection.compare(auditing.read(settings, topics))
+        found, waiting = inspection.compare(auditing.read(settings, topics), since)
     except Unreadable as error:
         return [f"removed: {error}: the topics were not compared"]
+    except Unavailable as error:
+        raise UserError(f"{error}; `sinsok status` shows what runs") from None
     if waiting:
         click.echo(f"{waiting} records on the topics wait for their audit record")
     return [str(one) for one in found]

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
+from confluent_kafka import TopicPartition
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateways.audit.account import Account
@@ -13,8 +14,9 @@ from gateways.audit.chain import Chain
 from gateways.audit.fault import Fault
 from gateways.audit.head import Heads
 from gateways.audit.keys import Signer, Verifier
+from gateways.audit.source import Source
 from gateways.audit.verification import TrailInspection
-from gateways.kafka import Record
+from gateways.kafka import Place, Record
 from schemas.audit import Origin
 from schemas.topics import AUDIT_TRAIL
 
@@ -69,10 +71,55 @@ class Written:
 
 def faults(folder: Path, chains: Sequence[Written], records: Sequence[Record]) -> list[Fault]:
     """What is found where these chains were written and these records stand."""
+    return inspected(folder, chains, records, remember=False).finish()
+
+
+def inspected(
+    folder: Path, chains: Sequence[Written], records: Sequence[Record], *, remember: bool = True
+) -> TrailInspection:
+    """An inspection that has taken the records."""
     heads = Heads(folder)
     for one in chains:
         heads.write(one.chain.head(one.partition, 0), SIGNER)
-    inspection = TrailInspection([one.name for one in chains], heads, VERIFIER, 10)
+    inspection = TrailInspection([one.name for one in chains], heads, VERIFIER, 10, remember=remember)
     for record in records:
         inspection.take(record)
-    return inspection.finish()
+    return inspection
+
+
+class Consumer:
+    """Partitions of event topics, and how far the broker says that they are audited; -1 where it has forgotten."""
+
+    def __init__(self, committed: dict[Place, int]) -> None:
+        self.offsets = committed
+        self.assigned: dict[Place, int] = {}
+
+    def list_topics(self, timeout: float) -> Any:
+        topics: dict[str, Any] = {}
+        for topic, number in self.offsets:
+            topics.setdefault(topic, type("Topic", (), {"partitions": {}})).partitions[number] = None
+        return type("Cluster", (), {"topics": topics})
+
+    def committed(self, places: list[TopicPartition], _timeout: float) -> list[TopicPartition]:
+        return [TopicPartition(one.topic, one.partition, self.offsets[one.topic, one.partition]) for one in places]
+
+    def get_watermark_offsets(self, _place: TopicPartition, _timeout: float) -> tuple[int, int]:
+        return 3, 100
+
+    def assign(self, places: list[TopicPartition]) -> None:
+        self.assigned = {(one.topic, one.partition): one.offset for one in places}
+
+    def consumer_group_metadata(self) -> None:
+        return None
+
+    def consume(self, _most: int, timeout: float) -> list[object]:
+        assert timeout < 1
+        return []
+
+    def close(self) -> None:
+        self.assigned = {}
+
+
+def source(consumer: Consumer) -> Source:
+    """Reads from it."""
+    return Source(cast(Any, consumer), "nowhere", [topic for topic, _ in consumer.offsets])

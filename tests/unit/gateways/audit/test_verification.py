@@ -1,19 +1,37 @@
 """Whatever is done to a chain is found, and found in its place."""
 
+import json
+from contextlib import nullcontext
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 from random import Random
+from typing import Final
 
 import pytest
+import rfc8785
 
-from gateways.audit.canonical import canonical
-from gateways.audit.chain import Chain
+from gateways.audit.canonical import canonical, digest, record_digest
+from gateways.audit.chain import Broken, Chain
 from gateways.audit.fault import FaultKind
-from gateways.audit.head import Heads
+from gateways.audit.head import Heads, Mark
+from gateways.audit.keys import Signer, Verifier
 from gateways.audit.verification import TrailInspection
 from gateways.kafka import Record
+from schemas.audit import Origin
 from schemas.trail import LINK
-from tests.unit.gateways.audit.examples import AT, OTHER, SIGNER, VERIFIER, Written, faults, on_topic, told
+from tests.unit.gateways.audit.examples import (
+    AT,
+    OTHER,
+    SIGNER,
+    VERIFIER,
+    Written,
+    faults,
+    inspected,
+    on_topic,
+    told,
+)
 
 KINDS = FaultKind
 
@@ -176,3 +194,123 @@ def test_a_chain_without_a_head_and_a_head_that_was_changed_are_said(tmp_path):
         inspection.take(record)
 
     assert [(one.kind, one.chain) for one in inspection.finish()] == [(KINDS.HEAD, "icheon"), (KINDS.HEAD, "suwon")]
+
+
+def test_what_follows_and_the_head_does_not_know_is_found(tmp_path):
+    """It takes public bytes and no key to write a record that follows the newest."""
+    written = Written("suwon", records=24)
+    grown = written.chain.copy()
+    records = written.on_topic([*written.values, grown.append(told(99, "nothing happened")).value])
+
+    assert [(one.kind, one.sequence) for one in faults(tmp_path, [written], records)] == [(KINDS.INSERTED, 27)]
+
+
+def test_the_record_that_the_auditor_is_about_to_write_is_no_fault(tmp_path):
+    written = Written("suwon", records=24)
+    grown, heads = written.chain.copy(), Heads(tmp_path)
+    records = written.on_topic([*written.values, grown.append(told(25)).value])
+    inspection = inspected(tmp_path, [written], records)
+    heads.write(written.chain.head(1, 0, reaching=grown.newest), SIGNER)
+
+    assert inspection.finish() == []
+
+
+@pytest.mark.parametrize(("type_of", "found"), [("sinsok.StepTaken.v1", [(KINDS.CHANGED, 4)]), ("missing", [])])
+def test_a_record_without_a_digest_is_a_fault_unless_what_it_is_about_is_missing(tmp_path, type_of, found):
+    written = Written("suwon", records=3)
+    body = json.loads(written.chain.copy().append(told(9)).value)
+    value = rfc8785.dumps({**body, "digest": None, "type": type_of})
+    written.chain.newest = Mark(sequence=4, digest=digest(value))
+
+    told_of = faults(tmp_path, [written], written.on_topic([*written.values, value]))
+
+    assert [(fault.kind, fault.sequence) for fault in told_of] == found
+    with pytest.raises(Broken) if found else nullcontext():
+        Chain.at(Mark(sequence=3, digest=body["previous"]), "suwon").resume(value, VERIFIER)
+
+
+def grown_by(signers: tuple[Signer, ...]) -> tuple[Chain, list[bytes]]:
+    """A chain with a checkpoint and a record by each."""
+    chain, values = Chain.begin("suwon"), []
+    for number, signer in enumerate(signers):
+        values += [chain.checkpoint(signer, AT).value, chain.append(told(number)).value]
+    return chain, values
+
+
+@pytest.mark.parametrize(
+    ("signers", "head_by", "found"),
+    [
+        ((SIGNER, OTHER), OTHER, []),
+        ((SIGNER, SIGNER), SIGNER, []),
+        ((SIGNER, OTHER, SIGNER), OTHER, [(KINDS.CHECKPOINT, 4)]),
+        ((SIGNER, OTHER), SIGNER, [(KINDS.HEAD, 3)]),
+    ],
+)
+def test_a_key_that_was_retired_signs_nothing_any_more(tmp_path, signers, head_by, found):
+    chain, values = grown_by(signers)
+    heads = Heads(tmp_path)
+    heads.write(chain.head(1, 0), head_by)
+    inspection = TrailInspection(["suwon"], heads, Verifier([SIGNER.public, OTHER.public]), 10)
+    for at, value in enumerate(values):
+        inspection.take(on_topic("suwon", value, at))
+
+    assert [(one.kind, one.sequence) for one in inspection.finish()] == found
+
+
+EVENTS: Final = [Record("triage.steps", 3, offset, 1_000, b"k", [], b"%d" % offset) for offset in range(6)]
+SINCE: Final = datetime.fromtimestamp(0.5, UTC)
+
+
+def compared(folder: Path, stream: list[Record], since: datetime = SINCE) -> tuple[list[str], int]:
+    """A chain that knows the first four of :data:`EVENTS`, against what stands there now."""
+    written = Written("suwon", records=0)
+    for event in EVENTS[:4]:
+        where = Origin(topic=event.topic, partition=event.partition, offset=event.offset)
+        about = told(event.offset)._replace(where=where, digest=record_digest(event))
+        written.values.append(written.chain.append(about).value)
+    inspection = inspected(folder, [written], written.on_topic())
+    assert inspection.finish() == []
+    assert inspection.topics == {"triage.steps"}
+    found, waiting = inspection.compare(stream, since)
+    return [f"{one.kind} {one.sequence} {one.at}" for one in found], waiting
+
+
+def test_events_as_they_were_audited_are_no_fault_and_the_newest_may_wait(tmp_path):
+    assert compared(tmp_path, EVENTS) == ([], 2)
+
+
+def test_an_event_that_was_changed_is_found(tmp_path):
+    stream = [*EVENTS[:2], replace(EVENTS[2], value=b"no finding"), EVENTS[3]]
+
+    assert compared(tmp_path, stream) == (["changed 3 ('triage.steps', 3, 2)"], 0)
+
+
+def test_an_event_that_was_removed_is_found(tmp_path):
+    assert compared(tmp_path, EVENTS[:3]) == (["removed 4 ('triage.steps', 3, 3)"], 0)
+
+
+def test_an_event_that_was_put_in_is_found(tmp_path):
+    stream = [replace(EVENTS[0], value=b"twice"), *EVENTS[:4]]
+
+    assert compared(tmp_path, stream)[0] == [
+        "inserted 0 ('triage.steps', 3, 0)",
+        "changed 1 ('triage.steps', 3, 0)",
+    ]
+
+
+def test_events_that_have_waited_for_too_long_are_found(tmp_path):
+    other = Record("triage.results", 0, 7, 1_000, None, [], None)
+
+    found, waiting = compared(tmp_path, [*EVENTS, other], datetime.fromtimestamp(2, UTC))
+
+    assert found == ["unaudited 0 ('triage.steps', 3, 4)", "unaudited 0 ('triage.results', 0, 7)"]
+    assert waiting == 0
+
+
+def test_two_audit_records_of_one_event_are_found(tmp_path):
+    written = Written("suwon", records=0)
+    values = [written.chain.append(told(1, what)).value for what in ("one", "two")]
+
+    found = inspected(tmp_path, [written], written.on_topic([*written.values, *values])).finish()
+
+    assert [(one.kind, one.sequence) for one in found] == [(KINDS.INSERTED, 2)]
