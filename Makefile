@@ -13,14 +13,20 @@ demo: setup ## Send synthetic studies through the whole stack and show what was 
 	$(BIN)/sinsok demo
 
 test: lint audit ## All tests, against real parts on free ports
-	@# Tests on real parts wait more than they compute: three groups run beside each other, but for those that need the
+	@# Tests on real parts wait more than they compute: four groups run beside each other, but for those that need the
 	@# machine alone. What a shell puts into the background ignores an interrupt, and these have processes to end.
-	@env --default-signal=INT $(BIN)/pytest tests/unit > .local/test-unit.log 2>&1 & unit=$$!; \
-	env --default-signal=INT TEST_PORTS=26000 $(BIN)/pytest tests/e2e tests/integration -m "not alone and (e2e or record)" \
-		> .local/test-e2e.log 2>&1 & e2e=$$!; \
-	trap 'kill -INT $$unit $$e2e' INT TERM; \
-	TEST_PORTS=20000 $(BIN)/pytest tests/contract tests/integration -m "not alone and not record"; other=$$?; \
-	wait $$unit; unit=$$?; wait $$e2e; e2e=$$?; cat .local/test-unit.log .local/test-e2e.log; exit $$((other || unit || e2e))
+	@run() { \
+		name=$$1; ports=$$2; shift 2; \
+		env --default-signal=INT TEST_PORTS=$$ports $(BIN)/pytest "$$@" > .local/test-$$name.log 2>&1; \
+	}; \
+	shared="not alone and not record"; \
+	trap 'trap - INT TERM; kill -INT 0' INT TERM; \
+	{ run unit 0 tests/unit; unit=$$?; run record 13000 tests/integration -m record && exit $$unit; } & first=$$!; \
+	run e2e 18000 tests/e2e -m "not alone" & second=$$!; \
+	run integration 23000 tests/integration/test_[d-z]*.py -m "$$shared" & third=$$!; \
+	TEST_PORTS=28000 $(BIN)/pytest tests/contract tests/integration/test_[a-c]*.py -m "$$shared"; failed=$$?; \
+	for group in $$first $$second $$third; do wait $$group || failed=1; done; \
+	for name in unit record e2e integration; do cat .local/test-$$name.log; done; exit $$failed
 	@$(BIN)/pytest tests/e2e tests/integration -m alone
 
 lint: setup ## ruff, mypy --strict, import-linter

@@ -200,7 +200,7 @@ def test_what_cannot_be_requeued_is_said_and_the_others_are(broker: Broker) -> N
     assert some.code == 1
     assert some.out.splitlines() == [
         "0/0 back on triage.studies, attempt 1",
-        "0/1 not requeued: letter 0/1 came from no.such, which the broker does not have",
+        "0/1 not requeued: letter 0/1 says that it came from no.such, which no hop reads",
         "0/2 back on triage.studies, attempt 1",
     ]
     assert some.err == "error: 1 of 3 letters were not requeued\n"

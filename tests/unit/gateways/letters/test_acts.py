@@ -141,6 +141,16 @@ def test_what_came_from_a_topic_that_is_gone_stays() -> None:
     assert (office.rack.sent, office.told) == ([], [])
 
 
+@pytest.mark.parametrize("topic", ["audit.trail", "sinsok-alert-alerts-changelog", "triage.steps"])
+def test_whoever_writes_a_letter_does_not_choose_where_an_operator_writes(topic: str) -> None:
+    one = letter(topic=topic)
+    office = Office(one)
+    office.rack.topics.add(topic)
+    with pytest.raises(TopicGone, match="which no hop reads"):
+        office.desk.requeue(one, office.rack)
+    assert office.rack.sent == []
+
+
 def test_discarded_with_a_reason_once() -> None:
     office = Office(letter(TRIAGED))
     event = office.desk.discard(Place(0, 0), "  a\n test ")
