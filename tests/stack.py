@@ -229,6 +229,7 @@ def install(folder: Path, *, changes: str = "", model_repository: Path = CHECKOU
         "dicom": {"port": str(free_port())},
         "orthanc": {"dicom_port": str(free_port()), "http_port": str(free_port())},
         "console": {"port": str(free_port())},
+        "writer": {"port": str(free_port())},
         "health": {"first_port": str(health)},
     }
     sections = [

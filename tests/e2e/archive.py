@@ -15,7 +15,7 @@ from schemas.topics import DELIVERIES, topic_of
 from sinsok.stack.parts import create_topics, topics
 from tests.e2e.pacs import Orthanc
 from tests.results import ReadStudy, to_pacs
-from tests.stack import Installation, RunningPart, free_port, install
+from tests.stack import Installation, RunningPart, install
 
 E_ = TypeVar("E_", bound=Event)
 
@@ -25,9 +25,8 @@ class Archive:
 
     def __init__(self, folder: Path, *, changes: str = "") -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        writer = f"[writer]\nport = {free_port()}\n"
         self.folder = folder
-        self.installation: Installation = install(folder, changes=writer + changes)
+        self.installation: Installation = install(folder, changes=changes)
         self.settings = self.installation.settings
         self.store = FileStore(self.settings.store)
         self.kafka, self.orthanc, self.writer = (

@@ -25,7 +25,7 @@ from sinsok.replay.answers import Answers, NotRecorded
 from sinsok.replay.compare import Change, Outcome
 from sinsok.replay.rules import Rules
 from sinsok.replay.story import Story
-from streams import alert, assemble, conclusion, confirm, escalate, infer, on_call, policy, reading, route
+from streams import alert, assemble, conclusion, confirm, escalate, on_call, policy, reading, route
 from streams.on_call import Paging
 from tests.day import RULES, SITES, Models
 from tests.unit.sinsok.replay.again import decide, decide_all, ms, recorded_day, stories, told_again
@@ -87,22 +87,16 @@ def test_a_record_that_is_gone_is_named() -> None:
 MUTATIONS: list[tuple[Callable[..., Any], str, str]] = [
     (assemble._missing, "if batch.open_associations:", "if False:"),
     (assemble._arrived, "if study.closed else study.opened_at", "if not study.closed else study.opened_at"),
-    (assemble._revise, "if final or _missing(batch) is None", "if final"),
     (route._fits, "geometry.slices < route.min_slices", "geometry.slices <= 40"),
     (reading.read, 'reason": f"not read: {error}', 'reason": f"not seen: {error}'),
     (conclusion.conclude, "elif failures:", "elif failures and not readings:"),
-    (conclusion._triaged, "max([study.time, *answered])", "study.time"),
     (policy._apply, "volume_ml < limits.min_volume_ml", "volume_ml < 2 * limits.min_volume_ml"),
-    (policy.judge, "min(verdicts", "max(verdicts"),
-    (infer.infer, "unconfirmed=bool(second)", "unconfirmed=False"),
     (confirm._again, "if reading.refused is None:", "if reading.refused is not None:"),
     (alert._overtaken, "event.revision < study.revision", "event.revision <= study.revision"),
     (alert._outranks, "priority.rank < other.rank", "priority.rank <= other.rank"),
-    (alert._word, "event.final and", ""),
     (escalate._go_on, "alert.step + 1 if alert.recipients else alert.step", "alert.step"),
     (escalate._act, "if attempt != alert.attempt:", "if attempt == alert.attempt:"),
     (escalate._page, "if until is not None and not alert.asked_on:", "if False:"),
-    (escalate._unreached, "if alert.repeats:", "if not alert.repeats:"),
     (on_call.Paging.on_call, "step % len(now.steps)", "0"),
 ]
 
@@ -269,7 +263,7 @@ def test_a_step_that_is_gone_from_a_row_is_missed() -> None:
     assert any("a step of assemble is missing before" in fault for fault in told_again(records, ms(day))[key].faults)
 
 
-@pytest.mark.parametrize("minutes", range(0, 1440, 311))
+@pytest.mark.parametrize("minutes", range(0, 1440, 480))
 def test_a_period_that_begins_in_the_middle_says_nothing_false(minutes: int) -> None:
     day = recorded_day()
     begin = int((day.end - timedelta(hours=27) + timedelta(minutes=minutes)).timestamp() * 1000)
@@ -279,9 +273,7 @@ def test_a_period_that_begins_in_the_middle_says_nothing_false(minutes: int) -> 
     assert any(one.outcome is Outcome.SAME for one in found)
 
 
-@pytest.mark.parametrize(
-    ("hop", "seconds"), [("assemble", 3.0), ("infer", -3.0), ("confirm", 0.5), ("alert", -3.0), ("escalate", -3.0)]
-)
+@pytest.mark.parametrize(("hop", "seconds"), [("assemble", 3.0), ("confirm", 0.5), ("escalate", -3.0)])
 def test_the_clocks_of_two_hosts_change_nothing(hop: str, seconds: float) -> None:
     """What a hop writes has the time of its own host."""
     day = recorded_day()
