@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from schemas.base import ObjectRef
 from schemas.failures import Unavailable, Unreadable
+from schemas.identity import digest
 
 
 class FileStore:
@@ -51,7 +52,7 @@ class FileStore:
             raise failure(f"object {ref.uri}: not there") from None
         except OSError as error:
             raise Unavailable(f"object {ref.uri}: {error.strerror}") from error
-        if f"sha256:{sha256(data).hexdigest()}" != ref.digest:
+        if digest(data) != ref.digest:
             raise Unreadable(f"object {ref.uri}: the stored bytes are not those of {ref.digest}")
         return data
 

@@ -9,6 +9,11 @@ NAMESPACE: Final = UUID("6f0d6b1e-5a39-5c2b-9d0e-3a7f6c1b8e24")
 """The UUID namespace (RFC 9562, version 5) of every identifier made here."""
 
 
+def digest(data: bytes) -> str:
+    """``sha256:`` and 64 hex digits: what names bytes wherever they are named (:data:`schemas.base.Digest`)."""
+    return f"sha256:{sha256(data).hexdigest()}"
+
+
 @lru_cache(maxsize=10_000)
 def study_key(site: str, study_uid: str) -> str:
     """Key of a study on every topic: lowercase hex of sha256 over ``site``, a vertical bar and StudyInstanceUID.

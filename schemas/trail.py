@@ -4,7 +4,6 @@ One chain for each site, and :data:`schemas.audit.INSTALLATION` for what belongs
 is canonical JSON (RFC 8785), its key the chain's name; its digest is sha256 over exactly these bytes.
 """
 
-from hashlib import sha256
 from typing import Annotated, Final, Literal, Self
 from uuid import UUID
 
@@ -12,6 +11,7 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from schemas.audit import Origin
 from schemas.base import Digest, Record, Site, Utc
+from schemas.identity import digest
 
 MISSING: Final = "missing"
 """Type of what is said of records that were gone before anybody audited them."""
@@ -22,7 +22,7 @@ Signature = Annotated[str, Field(pattern=r"^[0-9a-f]{128}$", description="Ed2551
 
 def genesis(chain: str) -> str:
     """What stands for the digest of a record before the first one of a chain."""
-    return f"sha256:{sha256(f'sinsok audit trail|{chain}'.encode()).hexdigest()}"
+    return digest(f"sinsok audit trail|{chain}".encode())
 
 
 class ChainRecord(Record):

@@ -14,7 +14,7 @@ from gateways.audit.head import Heads
 from gateways.audit.keys import Signer, UnusableKey, Verifier, public_key, public_place, signer
 from gateways.kafka import Place, Record
 from gateways.objects import FileStore
-from schemas.audit import AuditExported
+from schemas.audit import AuditExported, RecordAct
 from schemas.base import Event
 from schemas.topics import AUDIT_ACTS, AUDIT_TRAIL, DEAD_LETTERS, Topic, all_topics
 from schemas.trail import AuditRecord
@@ -69,7 +69,11 @@ def tell(record: Record, event: Event | None) -> str:
 
 def note_export(settings: Settings, site: str, what: str, records: int) -> None:
     """Put an export on record. Raises :class:`schemas.failures.Unavailable`."""
-    act = AuditExported(time=datetime.now(UTC), site=site, by=account(), what=what, records=records)
+    note(settings, AuditExported(time=datetime.now(UTC), site=site, by=account(), what=what, records=records))
+
+
+def note(settings: Settings, act: RecordAct) -> None:
+    """Put an act on record. Raises :class:`schemas.failures.Unavailable`."""
     kafka.publish(kafka.producer(settings.kafka.bootstrap_servers), AUDIT_ACTS.name, act)
 
 

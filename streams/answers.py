@@ -1,11 +1,11 @@
 """What the ports answered while a hop handled an event, noted so that a replay can give the same answers."""
 
 from contextvars import ContextVar
-from hashlib import sha256
 
 from schemas.base import Digest
 from schemas.events import Reading, Series
 from schemas.failures import PortFailure, Unavailable, Unreadable
+from schemas.identity import digest
 from schemas.models import ModelIdentity
 from schemas.steps import Failure, PortAnswer
 from streams.ports import Inference
@@ -35,7 +35,7 @@ def reading(content: Digest, model: Digest) -> str:
 
 def digest_of(answer: Reading) -> Digest:
     """Of a reading, as it is stored."""
-    return f"sha256:{sha256(answer.model_dump_json().encode()).hexdigest()}"
+    return digest(answer.model_dump_json().encode())
 
 
 class Heard:

@@ -2,22 +2,17 @@
 
 from collections.abc import Iterator, MutableMapping
 from datetime import datetime
-from hashlib import sha256
 from typing import Generic, NamedTuple
 
 from pydantic import ValidationError
 
 from schemas.base import Digest
+from schemas.identity import digest
 from streams.hop import S
 
 
 class UnreadableRowError(RuntimeError):
     """A row was written by a version of sinsok that this one cannot read."""
-
-
-def digest_of(row: bytes) -> Digest:
-    """What names a row in the record of what a hop did."""
-    return f"sha256:{sha256(row).hexdigest()}"
 
 
 class _Entry(NamedTuple):
@@ -47,7 +42,7 @@ class Rows(Generic[S]):
     def digest(self, key: bytes) -> Digest | None:
         """Of the row of a key; None where there is none."""
         row = self._table.get(key)
-        return None if row is None else digest_of(row)
+        return None if row is None else digest(row)
 
     def dump(self, state: S) -> bytes:
         """A state as a row."""

@@ -10,12 +10,13 @@ import faust
 from schemas.base import Event, ObjectRef
 from schemas.envelope import NotAnEvent
 from schemas.events import DeadlinePassed
+from schemas.identity import digest
 from schemas.topics import DEADLINES, changelog
 from streams import metrics
 from streams.agents import Agent, Place, outgoing, place_of
 from streams.faust_app import TooLargeError, partition_of
 from streams.hop import StatefulHop
-from streams.rows import Rows, UnreadableRowError, digest_of
+from streams.rows import Rows, UnreadableRowError
 from streams.settings import StreamSettings
 from streams.watchdog import Partition
 from streams.window import Interrupted
@@ -67,7 +68,7 @@ class StatefulAgent(Agent):
             event,
             step.events,
             before=self._rows.digest(key),
-            after=digest_of(row) if step.state else None,
+            after=digest(row) if step.state else None,
             deadline=step.state and step.state.deadline,
         )
         await self.send([*step.events, *taken], place_of(message))

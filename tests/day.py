@@ -12,7 +12,6 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -35,6 +34,7 @@ from schemas.events import (
     SeriesReceived,
 )
 from schemas.failures import NotInstalled, Unavailable, Unreadable
+from schemas.identity import digest
 from schemas.models import Contract, ModelIdentity
 from schemas.paging import (
     AlertAcknowledged,
@@ -53,7 +53,6 @@ from streams.on_call import Chain, Hours, Paging
 from streams.pipeline import pipeline
 from streams.policy import AlertPolicy, Rule
 from streams.route import Route
-from streams.rows import digest_of
 from streams.site import Completeness, SiteRules, Sites
 from tests.unit.streams.examples import geometry, series, stored
 
@@ -102,9 +101,9 @@ class Models:
             raise Unavailable("Triton does not answer")
         if model == "certain" and int(version) > 1:
             raise NotInstalled(f"there is no model {model} version {version}")
-        digest = f"sha256:{sha256(f'{model}@{version}'.encode()).hexdigest()}"
+        served = digest(f"{model}@{version}".encode())
         return ModelIdentity(
-            name=model, version=version, digest=digest, contract=Contract.SEGMENTATION, classes=(), device="cpu"
+            name=model, version=version, digest=served, contract=Contract.SEGMENTATION, classes=(), device="cpu"
         )
 
     async def read(
@@ -289,8 +288,8 @@ class Day:
             event,
             origin,
             step.events,
-            before=row and digest_of(row),
-            after=after and digest_of(after),
+            before=row and digest(row),
+            after=after and digest(after),
             deadline=step.state and step.state.deadline,
         )
         died = self._draw.random()

@@ -10,9 +10,9 @@ from typing import Any, Final, NamedTuple
 
 import rfc8785
 
-from gateways.audit.canonical import digest
 from gateways.audit.fault import Fault, FaultKind
 from gateways.audit.head import Mark
+from schemas.identity import digest
 from schemas.topics import AUDIT_TRAIL
 
 _LOOK_BACK: Final = 256

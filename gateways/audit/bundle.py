@@ -7,7 +7,6 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 from typing import Any, Final
 
 import rfc8785
@@ -18,6 +17,7 @@ from gateways.audit.head import Mark
 from gateways.audit.keys import Signer, Verifier, public_pem
 from gateways.kafka import Record
 from schemas.failures import Unreadable
+from schemas.identity import digest
 from schemas.trail import AuditRecord, Checkpoint, genesis
 
 VERSION: Final = 1
@@ -115,7 +115,7 @@ def bundle(
         "study_uid": study_uid,
         "study": study,
         "time": time.isoformat().replace("+00:00", "Z"),
-        "files": {name: f"sha256:{sha256(data).hexdigest()}" for name, data in files.items()},
+        "files": {name: digest(data) for name, data in files.items()},
         "key": signer.id,
     }
     manifest["signature"] = signer.sign(rfc8785.dumps(manifest))

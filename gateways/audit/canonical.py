@@ -1,22 +1,17 @@
 """The bytes that are hashed and signed: canonical JSON of our records, and the framing of a Kafka record."""
 
-from hashlib import sha256
 from struct import pack
 
 import rfc8785
 from pydantic import BaseModel
 
 from gateways.kafka import Record
+from schemas.identity import digest
 
 
 def canonical(record: BaseModel, *, without: frozenset[str] = frozenset()) -> bytes:
     """Canonical JSON (RFC 8785) of a record, of all its fields but ``without``."""
     return rfc8785.dumps(record.model_dump(mode="json", exclude=set(without)))
-
-
-def digest(data: bytes) -> str:
-    """``sha256:`` and 64 hex digits."""
-    return f"sha256:{sha256(data).hexdigest()}"
 
 
 def record_digest(record: Record) -> str:

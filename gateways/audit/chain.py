@@ -8,10 +8,11 @@ from pydantic import ValidationError
 
 from gateways.audit import merkle
 from gateways.audit.account import Account
-from gateways.audit.canonical import canonical, digest
+from gateways.audit.canonical import canonical
 from gateways.audit.head import Head, Mark
 from gateways.audit.keys import Signer, Verifier
 from gateways.kafka import Record
+from schemas.identity import digest
 from schemas.trail import LINK, AuditRecord, Checkpoint, genesis
 
 

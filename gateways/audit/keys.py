@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from gateways.audit.canonical import digest
 from gateways.objects import make_folder, sync_folder, write_whole
+from schemas.identity import digest
 
 
 class UnusableKey(Exception):

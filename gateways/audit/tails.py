@@ -7,11 +7,11 @@ import structlog
 from pydantic import ValidationError
 
 from gateways import kafka
-from gateways.audit.canonical import digest
 from gateways.audit.chain import Broken, Chain, Strand
 from gateways.audit.head import Head, Heads, Mark
 from gateways.audit.keys import Verifier
 from gateways.kafka import Place, Record
+from schemas.identity import digest
 from schemas.topics import AUDIT_TRAIL
 from schemas.trail import LINK, AuditRecord, Checkpoint
 

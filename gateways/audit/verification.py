@@ -4,7 +4,6 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
-from hashlib import sha256
 from typing import NamedTuple
 
 from pydantic import ValidationError
@@ -16,6 +15,7 @@ from gateways.audit.head import Head, Heads, UnusableHead
 from gateways.audit.inspection import ChainInspection
 from gateways.audit.keys import Verifier
 from gateways.kafka import Place, Record
+from schemas.identity import digest
 from schemas.trail import AuditRecord, genesis
 
 
@@ -62,7 +62,6 @@ class TrailInspection:
     def take(self, record: Record) -> None:
         """The next record of a partition."""
         value, key = record.value or b"", (record.key or b"").decode(errors="replace")
-        digest = f"sha256:{sha256(value).hexdigest()}"
         try:
             body = json.loads(value.decode())
             sequence, previous, said = body["sequence"], body["previous"], body["chain"]
@@ -70,7 +69,7 @@ class TrailInspection:
                 raise ValueError
         except (ValueError, KeyError, TypeError, RecursionError):
             body, sequence, previous, said = {}, -1, "", ""
-        seen = Seen(key, record.partition, record.offset, digest, sequence, previous, said, body)
+        seen = Seen(key, record.partition, record.offset, digest(value), sequence, previous, said, body)
         chain = self._chains.get(key) if key == said else None
         if chain is None:
             chain = self._owner(seen)

@@ -40,7 +40,7 @@ class Recorded:
 
     def __init__(self, models: Models, root: Path) -> None:
         self._models = models
-        self._readings = root / "readings"
+        self._root = root
 
     async def identify(self, model: str, version: str) -> ModelIdentity:
         """As the models themselves."""
@@ -53,7 +53,7 @@ class Recorded:
 
         Raises what the models raise, and :class:`schemas.failures.Unavailable` where the store cannot be used.
         """
-        path = self._path(series.manifest.digest, model.digest)
+        path = place_of(self._root, series.manifest.digest, model.digest)
         known = await asyncio.to_thread(_find, path)
         if known is not None:
             READINGS.labels(model.name, "recorded").inc()
@@ -62,8 +62,10 @@ class Recorded:
         await asyncio.to_thread(_keep, path, reading)
         return reading
 
-    def _path(self, content: Digest, model: Digest) -> Path:
-        return self._readings / content.removeprefix("sha256:") / f"{model.removeprefix('sha256:')}.json"
+
+def place_of(root: Path, content: Digest, model: Digest) -> Path:
+    """Where the reading of a content by a model lies under ``root``."""
+    return root / "readings" / content.removeprefix("sha256:") / f"{model.removeprefix('sha256:')}.json"
 
 
 def _find(path: Path) -> Reading | None:

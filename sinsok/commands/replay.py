@@ -1,6 +1,5 @@
 """``sinsok replay``: run a part of the record again."""
 
-import getpass
 import re
 import subprocess
 import sys
@@ -12,10 +11,9 @@ from typing import Final
 
 import click
 
-from gateways.kafka import producer, publish
 from schemas.audit import INSTALLATION, ReplayFinished, ReplayStarted
-from schemas.base import Event
-from schemas.topics import AUDIT_ACTS, all_topics
+from schemas.topics import all_topics
+from sinsok.auditing import account, note
 from sinsok.errors import UsageError, UserError
 from sinsok.replay.report import JSON, PAGE, lines, report, write
 from sinsok.replay.rules import check_model, policy_of
@@ -94,7 +92,8 @@ def command(
 def _go(settings: Settings, run: Run, as_json: bool) -> None:
     options = run.options
     try:
-        _say(settings, ReplayStarted(**_act(options), begin=options.begin, end=options.end, differs=options.differs))
+        # Who replays what is said by this process, never by those behind the fence.
+        note(settings, ReplayStarted(**_act(options), begin=options.begin, end=options.end, differs=options.differs))
         if not run.collected():
             _work(run, ["collect"])
         _refuse_nothing(run)
@@ -104,7 +103,7 @@ def _go(settings: Settings, run: Run, as_json: bool) -> None:
     found = report(run)
     digest = write(run, found)
     different = found.different + found.unknown
-    _say(settings, ReplayFinished(**_act(options), same=found.same, different=different, report=digest))
+    note(settings, ReplayFinished(**_act(options), same=found.same, different=different, report=digest))
     if as_json:
         click.echo((run.folder / JSON).read_text(encoding="utf-8"), nl=False)
     else:
@@ -116,17 +115,7 @@ def _go(settings: Settings, run: Run, as_json: bool) -> None:
 
 def _act(options: Options) -> dict[str, object]:
     site = options.site or INSTALLATION
-    return {"time": datetime.now(UTC), "site": site, "by": _name(getpass.getuser()), "run": options.run}
-
-
-def _name(user: str) -> str:
-    """The user of the machine as an account's name."""
-    return re.sub(r"[^A-Za-z0-9._@-]", "_", user)[:64] or "unknown"
-
-
-def _say(settings: Settings, act: Event) -> None:
-    """For the audit trail: who replays what is said by this process, never by those behind the fence."""
-    publish(producer(settings.kafka.bootstrap_servers), AUDIT_ACTS.name, act)
+    return {"time": datetime.now(UTC), "site": site, "by": account(), "run": options.run}
 
 
 def _work(run: Run, *parts: list[str]) -> None:

@@ -3,15 +3,16 @@
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable
-from hashlib import sha256
 from pathlib import Path
 from typing import Final, TypeVar
 
 from pydantic import ValidationError
 
+from gateways.inference.recorded import place_of
 from schemas.base import Digest
 from schemas.events import Reading, Series, StudyTriaged
 from schemas.failures import NotInstalled, PortFailure, Unavailable, Unreadable
+from schemas.identity import digest
 from schemas.models import Contract, ModelIdentity
 from schemas.steps import Failure, Handled, PortAnswer, StepTaken
 from sinsok.replay.story import Story
@@ -34,18 +35,19 @@ class NotRecorded(Exception):
 class Answers:
     """What was answered then. :meth:`begin` names the study, :meth:`answer_for` the step that is taken again.
 
-    ``live`` is asked instead, about every model, or about ``only`` one (``NAME@VERSION``).
+    ``store`` is the root of the object store, which keeps readings. ``live`` is asked instead, about every model, or
+    about ``only`` one (``NAME@VERSION``).
     """
 
     def __init__(
         self,
-        readings: Path,
+        store: Path,
         identities: dict[str, PortAnswer],
         live: Inference | None = None,
         only: str | None = None,
     ) -> None:
         self._only = only
-        self._readings = readings
+        self._store = store
         self._identities = identities
         self._live = live
         self._told: dict[str, Reading] = {}
@@ -76,11 +78,10 @@ class Answers:
         answer = self._next(asked) or (None if self._strict else self._identities.get(asked))
         if answer is None:
             raise NotRecorded(f"no answer of {model}@{version} is recorded: --infer asks it")
-        digest = _given(answer)
         return ModelIdentity(
             name=model,
             version=version,
-            digest=digest,
+            digest=_given(answer),
             contract=Contract.SEGMENTATION,
             classes=(),
             device=answer.device or "",
@@ -121,13 +122,12 @@ class Answers:
 
     def _stored(self, content: Digest, model: Digest, wanted: Digest | None) -> Reading | None:
         """A reading as it was kept; None where there is none, or it is not the one that is wanted."""
-        place = self._readings / content.removeprefix("sha256:") / f"{model.removeprefix('sha256:')}.json"
         try:
-            kept = place.read_bytes()
+            kept = place_of(self._store, content, model).read_bytes()
             reading = Reading.model_validate_json(kept)
         except (OSError, ValidationError):
             return None
-        return reading if wanted in (None, f"sha256:{sha256(kept).hexdigest()}", digest_of(reading)) else None
+        return reading if wanted in (None, digest(kept), digest_of(reading)) else None
 
 
 async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:

@@ -1,17 +1,15 @@
 """What a run says in the end, as JSON, as a page and on a terminal: totals, alerts, and what is not as it was."""
 
 import json
-from collections.abc import Iterator
-from hashlib import sha256
+from collections.abc import Iterable, Iterator
 from importlib.resources import files
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from jinja2 import Environment
 
 from gateways.objects import write_whole
 from schemas.base import NOTICE, Digest, Record
-from schemas.identity import study_key
+from schemas.identity import digest, study_key
 from sinsok.replay.compare import Change, Compared, Outcome
 from sinsok.replay.run import Options, Run
 
@@ -85,15 +83,9 @@ def write(run: Run, found: Report) -> Digest:
     """Write the report, its page and what the hops sent into the run's folder; the digest of the report."""
     text = found.model_dump_json(indent=2, exclude={"options": {"workers", "speed", "rules"}}).encode() + b"\n"
     write_whole(run.folder / JSON, text)
-    write_whole(run.folder / PAGE, page(found, list(run.results())).encode())
+    write_whole(run.folder / PAGE, page(found, run.results()).encode())
     _write_events(run)
-    return f"sha256:{sha256(text).hexdigest()}"
-
-
-def read(folder: Path) -> dict[str, Any]:
-    """The report of a run that has come to its end. Raises ``OSError``."""
-    report: dict[str, Any] = json.loads((folder / JSON).read_bytes())
-    return report
+    return digest(text)
 
 
 def _write_events(run: Run) -> None:
@@ -138,12 +130,16 @@ def told(study: Compared) -> Iterator[str]:
     yield from (f"not heard, its alert did not come: {act}" for act in study.unheard)
 
 
-def page(found: Report, results: list[tuple[str, Compared]]) -> str:
+def page(found: Report, results: Iterable[tuple[str, Compared]]) -> str:
     """The report as a page that needs nothing else."""
     template = files("sinsok.replay").joinpath("report.html.jinja").read_text(encoding="utf-8")
-    decided = [one for _, one in results if one.outcome is not Outcome.EARLIER]
-    times = [Point(was.after_s, is_.after_s) for one in decided for was, is_ in zip(*one.alerts, strict=False)]
-    volumes = [Point(*one.volume_ml) for one in decided if any(one.volume_ml)]
+    times: list[Point] = []
+    volumes: list[Point] = []
+    for _, one in results:
+        if one.outcome is Outcome.EARLIER:
+            continue
+        times += [Point(was.after_s, is_.after_s) for was, is_ in zip(*one.alerts, strict=False)]
+        volumes += [Point(*one.volume_ml)] if any(one.volume_ml) else []
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(template).render(
         report=found,

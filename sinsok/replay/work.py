@@ -15,13 +15,12 @@ import structlog
 from gateways.objects import FileStore
 from schemas.base import ObjectRef
 from schemas.failures import PortFailure
-from schemas.steps import StepTaken
 from sinsok.errors import UserError
 from sinsok.replay import fence
 from sinsok.replay.answers import Answers
 from sinsok.replay.collect import collect
 from sinsok.replay.compare import compare
-from sinsok.replay.rerun import Hops, rerun
+from sinsok.replay.rerun import HopsFor, rerun
 from sinsok.replay.rules import Rules
 from sinsok.replay.run import Decision, Options, Run
 from sinsok.replay.story import Story, tell
@@ -78,16 +77,10 @@ def _decide(run: Run, options: Options, rules: Rules, answers: Answers, part: in
     run.decided(results)
 
 
-class _hops_for:  # noqa: N801 - a function that remembers
+def _hops_for(story: Story, rules: Rules, answers: Answers) -> HopsFor:
     """The hops for a step of one study."""
-
-    def __init__(self, story: Story, rules: Rules, answers: Answers) -> None:
-        named = [taken.step.rules for taken in story.steps if taken.step.rules is not None]
-        self._newest: ObjectRef | None = named[-1] if named else None
-        self._site, self._rules, self._answers = story.site, rules, answers
-
-    def __call__(self, step: StepTaken | None) -> Hops:
-        return self._rules.hops(self._site, step, self._newest, self._answers)
+    newest = next((taken.step.rules for taken in reversed(story.steps) if taken.step.rules is not None), None)
+    return lambda step: rules.hops(story.site, step, newest, answers)
 
 
 def _answers(run: Run, options: Options, settings: Settings) -> Answers:
@@ -101,7 +94,7 @@ def _answers(run: Run, options: Options, settings: Settings) -> Answers:
         # Shared memory is a file outside the run's folder.
         triton = settings.triton.model_copy(update={"shared_memory": "never"})
         live = RecordedReadings(TritonInference(triton, store), run.folder)
-    return Answers(settings.store / "readings", run.identities(), live, options.model)
+    return Answers(settings.store, run.identities(), live, options.model)
 
 
 class _Aside:

@@ -24,11 +24,11 @@ from click.testing import CliRunner
 
 from gateways import kafka
 from gateways.audit import keys
-from gateways.audit.canonical import digest
 from gateways.audit.head import Heads, Mark
 from gateways.audit.keys import Verifier
 from schemas.envelope import encode
 from schemas.events import StudyTriaged
+from schemas.identity import digest
 from schemas.topics import AUDIT_TRAIL, topic_of
 from sinsok.auditing import audited_topics
 from sinsok.cli import cli

@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 import rfc8785
 
-from gateways.audit.canonical import canonical, digest, record_digest
+from gateways.audit.canonical import canonical, record_digest
 from gateways.audit.chain import Broken, Chain
 from gateways.audit.fault import FaultKind
 from gateways.audit.head import Heads, Mark
@@ -20,6 +20,7 @@ from gateways.audit.keys import Signer, Verifier
 from gateways.audit.verification import TrailInspection
 from gateways.kafka import Record
 from schemas.audit import Origin
+from schemas.identity import digest
 from schemas.trail import LINK
 from tests.unit.gateways.audit.examples import (
     AT,
