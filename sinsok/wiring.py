@@ -5,18 +5,19 @@ mypy proves here that every gateway fits the port it is given to.
 
 import signal
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
 
 import structlog
 
 from gateways import kafka
 from gateways.health import Complaints, HealthServer
-from gateways.inference.recorded import Recorded
-from gateways.inference.triton import TritonInference
 from gateways.objects import FileStore
 from gateways.process import CannotStart, Process
 from schemas.base import ObjectRef
+from schemas.events import Series
+from schemas.models import ModelIdentity
 from schemas.topics import AUDIT_TRAIL, all_topics
 from sinsok.consistency import archive_contradictions
 from sinsok.errors import UsageError, UserError
@@ -43,8 +44,7 @@ def stream_hop(settings: Settings, name: str, inference: Inference) -> Stateless
 
 def stream_settings(settings: Settings, name: str) -> StreamSettings:
     """How a hop runs. One that asks models is given the time that a reading may take: then it is not stuck."""
-    streams = settings.streams
-    longest_s = {"infer": settings.triton.timeout_s, "confirm": settings.triton.routine_timeout_s}.get(name, 0.0)
+    streams, longest_s = settings.streams, _longest_reading_s(settings, name)
     return streams.model_copy(
         update={
             "bootstrap_servers": settings.kafka.bootstrap_servers,
@@ -55,21 +55,51 @@ def stream_settings(settings: Settings, name: str) -> StreamSettings:
     )
 
 
+def _longest_reading_s(settings: Settings, name: str) -> float:
+    """How long a hop may wait for a model, 0 for those that ask none."""
+    return {"infer": settings.triton.timeout_s, "confirm": settings.triton.routine_timeout_s}.get(name, 0.0)
+
+
+class NoModels:
+    """For the hops that ask none, so that they need not wait for what reads images."""
+
+    async def identify(self, model: str, version: str) -> NoReturn:
+        """Raises ``AssertionError``: a hop that asks belongs into :func:`_longest_reading_s`."""
+        raise AssertionError(f"asked for {model}@{version} by a hop that asks no model")
+
+    async def read(
+        self, site: str, study_uid: str, series: Series, model: ModelIdentity, *, urgent: bool = True
+    ) -> NoReturn:
+        """As :meth:`identify`."""
+        await self.identify(model.name, model.version)
+
+
 def run_streams(settings: Settings, name: str) -> None:
     """Run a hop in this process until SIGTERM."""
-    # Here and not above: Faust takes a second to import, which `sinsok --help` should not.
+    # Here and not above, as in every role: a process that died is back the sooner the less it imports.
     from streams.worker import run
 
-    triton = TritonInference(settings.triton, FileStore(settings.store))
-    hop = stream_hop(settings, name, Heard(Recorded(triton, settings.store)))
+    models, answered_at = models_for(settings, name)
+    hop = stream_hop(settings, name, Heard(models))
     streams = stream_settings(settings, name)
 
     def serve(health: Complaints) -> None:
         # A hop that is stuck ends itself: while it answers it is alive.
         _health(settings, f"streams-{name}", alive=list, ready=health).start()
 
-    if code := run(hop, streams, on_health=serve, answered_at=lambda: triton.answered_at, rules=_kept_rules(settings)):
+    if code := run(hop, streams, on_health=serve, answered_at=answered_at, rules=_kept_rules(settings)):
         raise SystemExit(code)
+
+
+def models_for(settings: Settings, name: str) -> tuple[Inference, Callable[[], float]]:
+    """The models that a hop asks, and when they last answered (monotonic)."""
+    if not _longest_reading_s(settings, name):
+        return NoModels(), lambda: 0.0
+    from gateways.inference.recorded import Recorded
+    from gateways.inference.triton import TritonInference
+
+    triton = TritonInference(settings.triton, FileStore(settings.store))
+    return Recorded(triton, settings.store), lambda: triton.answered_at
 
 
 def _kept_rules(settings: Settings) -> dict[str, ObjectRef]:
@@ -97,7 +127,6 @@ def run_dicom_gateway(settings: Settings) -> None:
 
 def run_pacs_writer(settings: Settings) -> None:
     """Run the PACS writer in this process until SIGTERM or SIGINT."""
-    # Here and not above: what makes DICOM objects takes a second to import.
     from gateways.delivery.intake import consumer
     from gateways.delivery.writer import ResultWriter
     from sinsok.destinations import couriers
@@ -170,7 +199,6 @@ def run_watcher(settings: Settings) -> None:
 
 def run_tracer(settings: Settings) -> None:
     """Run the tracer in this process until SIGTERM or SIGINT. Raises :class:`UsageError` where nobody collects."""
-    # Here and not above: OpenTelemetry takes half a second to import.
     from gateways.traces.intake import consumer
     from gateways.traces.tracer import Tracer
 
@@ -182,7 +210,6 @@ def run_tracer(settings: Settings) -> None:
 
 def run_archiver(settings: Settings) -> None:
     """Run the archiver in this process until SIGTERM or SIGINT. Raises :class:`UsageError` for an unknown topic."""
-    # Here and not above: the format of its files takes a moment to import.
     from gateways.archive.archiver import Archiver
 
     if wrong := archive_contradictions(settings):

@@ -1,15 +1,17 @@
 """The model repository on disk: what each folder says of itself, and the digest of what computes in it."""
 
+from __future__ import annotations
+
 import hashlib
 import re
 from pathlib import Path
-from typing import Final
-
-from google.protobuf import text_format
-from tritonclient.grpc import model_config_pb2
+from typing import TYPE_CHECKING, Final
 
 from gateways.objects import write_whole
 from schemas.failures import Unreadable
+
+if TYPE_CHECKING:
+    from tritonclient.grpc import model_config_pb2
 
 CONFIGURATIONS: Final = ("config.pbtxt", "configs/cpu.pbtxt")
 """For NVIDIA's image and for the local stack; both state the same digest."""
@@ -27,6 +29,10 @@ def versions(model: Path) -> list[str]:
 
 def configuration(path: Path) -> model_config_pb2.ModelConfig:
     """A ``config.pbtxt``. Raises :class:`schemas.failures.Unreadable` where it is none."""
+    # Here and not above: whoever only asks which models there are should not wait for gRPC.
+    from google.protobuf import text_format
+    from tritonclient.grpc import model_config_pb2
+
     try:
         return text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
     except (OSError, UnicodeDecodeError, text_format.ParseError) as error:

@@ -211,7 +211,7 @@ def test_a_bundle_is_checked_without_us_and_a_changed_one_is_named(house, tmp_pa
 
     again = house.told("export", "--study", RESULT.study_uid, "--out", str(out))
     assert (again.code, again.error) == (1, f"{out} is there already: name another file")
-    wait_until(partial(noted, house, "bundle of study"), seconds=10)
+    wait_until(partial(noted, house, "bundle of study"), seconds=60)
     later = tmp_path / "later.zip"
     assert house.told("export", "--study", RESULT.study_uid, "--out", str(later)).code == 0
     assert checked(later, public).returncode == 0, "the note of the first names the study, and is not about it"
@@ -269,13 +269,13 @@ def test_a_repository_takes_the_messages(house, tmp_path):
         sent = house.told("export", "--syslog", address, "--ca", str(repository.ca))
         assert sent.code == 0, sent
         count = int(sent.said.split()[0])
-        wait_until(partial(arrived, repository, count), seconds=10)
+        wait_until(partial(arrived, repository, count), seconds=60)
         taken = repository.taken()
         stranger = house.told("export", "--syslog", address)
     assert {(one.priority, one.version, one.message_id) for one in taken} == {("85", "1", "DICOM+RFC3881")}
     assert sum("DICOM Instances Accessed" in one.text and RESULT.study_uid in one.text for one in taken) > 0
     assert (stranger.code, "certificate is not accepted" in stranger.error) == (1, True)
-    wait_until(partial(noted, house, f"syslog {address}, {count} records"), seconds=10)
+    wait_until(partial(noted, house, f"syslog {address}, {count} records"), seconds=60)
 
 
 def arrived(repository: SyslogDaemon, count: int) -> None:

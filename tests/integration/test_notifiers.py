@@ -77,7 +77,7 @@ def test_a_mail_server_takes_a_page_and_what_follows_it(mail: MailServer) -> Non
     def arrived() -> None:
         assert len(mail.mails()) == 2
 
-    wait_until(arrived, seconds=10)
+    wait_until(arrived, seconds=60)
     read = {str(one["Subject"]): one for one in mail.mails()}
     told, taken_back = read[first.title], read[follows.title]
     assert told["X-Sinsok-Alert"] == str(first.alert_id)

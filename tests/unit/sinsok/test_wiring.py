@@ -61,3 +61,10 @@ def test_the_writer_answers_to_every_name_that_it_asks_under(monkeypatch: pytest
     monkeypatch.setattr(wiring, "_run", lambda *_: None)
     wiring.run_pacs_writer(configured)
     assert given[-1] == {"SUWON_SINSOK", "SINSOK"}
+
+
+def test_only_hops_that_ask_models_have_some() -> None:
+    hops = pipeline(CONFIGURATION.rules, FakeInference())
+    asking = {hop.name for hop in hops if isinstance(hop, StatelessHop)}
+    for name in HOPS:
+        assert isinstance(wiring.models_for(CONFIGURATION, name)[0], wiring.NoModels) == (name not in asking)
