@@ -12,7 +12,7 @@ from sinsok.errors import UserError
 COMMANDS: Final[dict[str, str]] = {
     "demo": "Run the main job on synthetic studies and show what happened.",
     "up": "Start the local stack and wait until everything answers.",
-    "down": "Stop what `up` started, newest first; delete nothing.",
+    "down": "Stop what `up` started, servers last; delete nothing.",
     "status": "Show each part: state, pid, endpoint, lag.",
     "alarms": "Show what is wrong with the installation, and since when.",
     "run": "Run one process in the foreground.",

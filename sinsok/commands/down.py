@@ -12,9 +12,9 @@ from sinsok.stack import marked, state
 from sinsok.stack.parts import parts
 
 
-@click.command(short_help="Stop what `up` started, newest first; delete nothing.")
+@click.command(short_help="Stop what `up` started, servers last; delete nothing.")
 def command() -> None:
-    """Stop the stack, newest part first: SIGTERM, then SIGKILL after a grace period. Deletes nothing."""
+    """Stop the stack, servers last: SIGTERM, then SIGKILL after a grace period. Deletes nothing."""
     configuration = settings.load()
     home = configuration.home
     stack = parts(configuration)

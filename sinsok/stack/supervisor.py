@@ -34,16 +34,21 @@ class Board:
 
 
 def supervise(home: Path, stack: tuple[Part, ...], stop: threading.Event) -> None:
-    """Start all parts and keep them running until ``stop`` is set, then stop them, newest first."""
+    """Start all parts and keep them running until ``stop`` is set, then stop them, servers last."""
     board = Board(home, [part.name for part in stack])
     ready = {part.name: threading.Event() for part in stack}
     keepers = [Keeper(part, home, ready, board.report) for part in stack]
     for keeper in keepers:
         keeper.start()
     stop.wait()
-    for keeper in reversed(keepers):
-        keeper.stop()
-        keeper.join()
+    # All at once, but no process loses the server that it finishes its work with.
+    ours = [keeper for keeper, part in zip(keepers, stack, strict=True) if part.after]
+    servers = [keeper for keeper in keepers if keeper not in ours]
+    for ending in (ours, servers):
+        for keeper in ending:
+            keeper.stop()
+        for keeper in ending:
+            keeper.join()
 
 
 def main() -> None:
