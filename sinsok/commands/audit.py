@@ -28,6 +28,7 @@ from sinsok import auditing
 from sinsok.atna import send_messages
 from sinsok.bundle import write_bundle
 from sinsok.errors import UsageError, UserError
+from sinsok.parameters import TIME
 from sinsok.settings import Settings, load
 from sinsok.wording import printable
 
@@ -135,8 +136,8 @@ def accept(name: str) -> None:
 @click.option("--ca", type=click.Path(path_type=Path), metavar="FILE", help="Who signed the repository's certificate.")
 @click.option("--cert", type=click.Path(path_type=Path), metavar="FILE", help="Our certificate, where it asks for one.")
 @click.option("--key", type=click.Path(path_type=Path), metavar="FILE", help="The certificate's key.")
-@click.option("--from", "begin", metavar="TIME", help="Only events from this time on: 2026-11-26, 2026-11-26T03:00Z.")
-@click.option("--to", "end", metavar="TIME", help="Only events before this time.")
+@click.option("--from", "begin", type=TIME, help="Only events from this time on: 2026-11-26, 2026-11-26T03:00Z.")
+@click.option("--to", "end", type=TIME, help="Only events before this time.")
 def export(
     study_uid: str | None,
     site: str | None,
@@ -145,8 +146,8 @@ def export(
     ca: Path | None,
     cert: Path | None,
     key: Path | None,
-    begin: str | None,
-    end: str | None,
+    begin: datetime | None,
+    end: datetime | None,
 ) -> None:
     """Take a part of the trail out: --study UID --out FILE, or --syslog HOST:PORT. Each export is an event itself.
 
@@ -164,7 +165,7 @@ def export(
             click.echo(f"{made.unsigned} of them no checkpoint signs yet: is the auditor running?")
         return
     server = SyslogServer(*_address(syslog or ""), _tls(ca, cert, key))
-    sent = send_messages(settings, server, syslog or "", _time(begin, "--from"), _time(end, "--to"))
+    sent = send_messages(settings, server, syslog or "", begin, end)
     click.echo(f"{sent.messages} messages sent to {syslog}; {sent.others} records have no counterpart in DICOM")
     if sent.gone:
         click.echo(f"{sent.gone} more are not on their topics as they were audited: `sinsok audit verify --stream`")
@@ -186,16 +187,6 @@ def _tls(ca: Path | None, cert: Path | None, key: Path | None) -> TlsSettings:
         paths = ssl.get_default_verify_paths()
         ca = Path(paths.cafile or paths.openssl_cafile)
     return TlsSettings(ca=ca, certificate=cert, key=key)
-
-
-def _time(text: str | None, option: str) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{option} {text}: give a time as 2026-11-26 or 2026-11-26T03:00Z") from None
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at
 
 
 def _inspected(

@@ -15,6 +15,7 @@ from schemas.audit import INSTALLATION, ReplayFinished, ReplayStarted
 from schemas.topics import all_topics
 from sinsok.auditing import account, note
 from sinsok.errors import UsageError, UserError
+from sinsok.parameters import TIME
 from sinsok.replay.report import JSON, PAGE, lines, report, write
 from sinsok.replay.rules import check_model, policy_of
 from sinsok.replay.run import FILE, Options, Run
@@ -27,8 +28,8 @@ TELL_EVERY_S: Final = 5.0
 @click.command(short_help="Run a part of the record again, with no effect.")
 @click.option("--site", help="Only this site.")
 @click.option("--study", "study_uid", metavar="UID", help="Only this StudyInstanceUID.")
-@click.option("--from", "begin", metavar="TIME", help="Studies that began at this time or later (ISO 8601; UTC).")
-@click.option("--to", "end", metavar="TIME", help="The record up to this time.")
+@click.option("--from", "begin", type=TIME, help="Studies that began at this time or later (ISO 8601; UTC).")
+@click.option("--to", "end", type=TIME, help="The record up to this time.")
 @click.option("--topics", metavar="TOPIC,...", help="Compare only what stands on these topics.")
 @click.option("--model", metavar="NAME@VERSION", help="Have this version of a model read instead; see --infer.")
 @click.option("--policy", metavar="FILE", help="Decide by the rules of this sinsok.toml instead of those of then.")
@@ -41,8 +42,8 @@ TELL_EVERY_S: Final = 5.0
 def command(
     site: str | None,
     study_uid: str | None,
-    begin: str | None,
-    end: str | None,
+    begin: datetime | None,
+    end: datetime | None,
     topics: str | None,
     model: str | None,
     policy: str | None,
@@ -71,8 +72,8 @@ def command(
                 "begun_at": now,
                 "site": site,
                 "study_uid": study_uid,
-                "begin": begin and _time(begin),
-                "end": end and _time(end),
+                "begin": begin,
+                "end": end,
                 "topics": _topics(settings, topics),
                 "model": model,
                 "policy": policy and Path(policy).name,
@@ -220,14 +221,6 @@ def _topics(settings: Settings, asked: str | None) -> tuple[str, ...]:
     if strange := [one for one in chosen if one not in known]:
         raise UsageError(f"there is no topic {strange[0]!r}: `sinsok topics` lists them")
     return chosen
-
-
-def _time(text: str) -> datetime:
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{text!r} is no time: write 2026-03-01T22:00:00, UTC where no zone is said") from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _speed(text: str) -> float | None:

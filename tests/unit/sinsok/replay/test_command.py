@@ -22,7 +22,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["--resume", "../elsewhere"], "there is no run '../elsewhere'"),
         (["--run", "../elsewhere"], "replay: run: String should match pattern"),
         (["--site", "jeju"], "there is no site 'jeju'"),
-        (["--from", "yesterday"], "'yesterday' is no time"),
+        (["--from", "yesterday"], "--from yesterday: give a time"),
         (["--from", "2026-03-02", "--to", "2026-03-01"], "does not lie before the end"),
         (["--model", "quick"], "names no model version"),
         (["--model", "nobody@1"], "no route asks a model nobody"),
