@@ -19,6 +19,7 @@ from schemas.topics import AUDIT_TRAIL
 from schemas.trail import LINK, MISSING, AuditRecord
 from sinsok import auditing
 from sinsok.errors import UserError
+from sinsok.history import read_history
 from sinsok.settings import Settings
 
 _SOURCE: Final = "sinsok"
@@ -72,7 +73,7 @@ def _events(settings: Settings, sent: Sent, begin: datetime | None, end: datetim
 
 
 def _audited(settings: Settings, sent: Sent, begin: datetime | None, end: datetime | None) -> Iterator[AuditRecord]:
-    for record in auditing.read(settings, [AUDIT_TRAIL.name], begin):
+    for record in read_history(settings, [AUDIT_TRAIL.name], begin):
         try:
             link = LINK.validate_json(record.value or b"")
         except ValidationError:
@@ -90,7 +91,7 @@ def _stood(settings: Settings, sent: Sent, some: Collection[AuditRecord]) -> Ite
     """The events that audit records are about, where they stand as they did."""
     audited = {(one.where.topic, one.where.partition, one.where.offset): one.digest for one in some}
     since, until = auditing.around(some)
-    for record in auditing.read(settings, sorted({topic for topic, _, _ in audited}), since, until):
+    for record in read_history(settings, sorted({topic for topic, _, _ in audited}), since, until):
         digest = audited.pop((record.topic, record.partition, record.offset), None)
         if digest is None:
             continue  # another's turn

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from gateways import kafka
-from gateways.archive import history
 from gateways.audit.head import Heads
 from gateways.audit.keys import Signer, UnusableKey, Verifier, public_key, public_place, signer
-from gateways.kafka import Place, Record
-from gateways.objects import FileStore
+from gateways.kafka import Record
 from schemas.audit import AuditExported, RecordAct
 from schemas.base import Event
 from schemas.topics import AUDIT_ACTS, AUDIT_TRAIL, DEAD_LETTERS, Topic, all_topics
@@ -91,15 +89,3 @@ def account() -> str:
     except (KeyError, OSError):
         return f"uid-{os.getuid()}"
     return named if named[:1].isalnum() else f"uid-{os.getuid()}"
-
-
-def read(
-    settings: Settings,
-    topics: Iterable[str],
-    since: datetime | None = None,
-    until: datetime | None = None,
-    offsets: dict[Place, int] | None = None,
-) -> Iterable[Record]:
-    """Topics, archive and broker as one."""
-    store = FileStore(settings.store)
-    return history.read(settings.kafka.bootstrap_servers, store, topics, since, until, offsets)

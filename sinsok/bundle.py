@@ -16,6 +16,7 @@ from schemas.identity import study_key
 from schemas.topics import AUDIT_TRAIL
 from sinsok import auditing
 from sinsok.errors import UsageError, UserError
+from sinsok.history import read_history
 from sinsok.settings import Settings
 
 _LOOK_AGAIN_S: Final = 2.0
@@ -74,7 +75,7 @@ def _excerpt(settings: Settings, study_uid: str, sites: list[str], say: Callable
     began = time.monotonic()
     patience_s = settings.audit.checkpoint_s + _MARGIN_S
     while True:
-        for record in auditing.read(settings, [AUDIT_TRAIL.name], offsets=reached):
+        for record in read_history(settings, [AUDIT_TRAIL.name], offsets=reached):
             reached[record.topic, record.partition] = record.offset + 1
             for excerpt in found.values():
                 excerpt.take(record)
@@ -99,7 +100,7 @@ def _events(settings: Settings, excerpt: Excerpt) -> list[Record]:
     wanted = {(one.where.topic, one.where.partition, one.where.offset): one.digest for one in links}
     since, until = auditing.around(links)
     found = []
-    for record in auditing.read(settings, sorted({topic for topic, _, _ in wanted}), since, until):
+    for record in read_history(settings, sorted({topic for topic, _, _ in wanted}), since, until):
         expected = wanted.pop((record.topic, record.partition, record.offset), None)
         if expected is None:
             continue

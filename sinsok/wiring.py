@@ -223,6 +223,7 @@ def run_auditor(settings: Settings) -> None:
     from gateways.audit import transaction
     from gateways.audit.auditor import Auditor
     from sinsok import auditing
+    from sinsok.history import read_history
 
     bootstrap = settings.kafka.bootstrap_servers
     ours = Auditor(
@@ -233,7 +234,7 @@ def run_auditor(settings: Settings) -> None:
         [topic.name for topic in auditing.audited_topics(settings)],
         settings.sites,
         auditing.tell,
-        lambda: auditing.read(settings, [AUDIT_TRAIL.name]),
+        lambda: read_history(settings, [AUDIT_TRAIL.name]),
         lambda: transaction.consumer(bootstrap),
         lambda: transaction.producer(bootstrap),
     )

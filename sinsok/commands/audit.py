@@ -28,6 +28,7 @@ from sinsok import auditing
 from sinsok.atna import send_messages
 from sinsok.bundle import write_bundle
 from sinsok.errors import UsageError, UserError
+from sinsok.history import read_history
 from sinsok.parameters import TIME
 from sinsok.settings import Settings, load
 from sinsok.wording import printable
@@ -217,7 +218,7 @@ def _compared(settings: Settings, inspection: TrailInspection) -> list[str]:
     topics = sorted({topic.name for topic in auditing.audited_topics(settings)} | inspection.topics)
     since = datetime.now(UTC) - timedelta(seconds=settings.watch.audit_after_s)
     try:
-        found, waiting = inspection.compare(auditing.read(settings, topics), since)
+        found, waiting = inspection.compare(read_history(settings, topics), since)
     except Unreadable as error:
         return [f"removed: {error}: the topics were not compared"]
     except Unavailable as error:
@@ -228,4 +229,4 @@ def _compared(settings: Settings, inspection: TrailInspection) -> list[str]:
 
 
 def _trail(settings: Settings) -> Iterable[Record]:
-    return auditing.read(settings, [AUDIT_TRAIL.name])
+    return read_history(settings, [AUDIT_TRAIL.name])

@@ -10,18 +10,17 @@ import click
 from pydantic import TypeAdapter, ValidationError
 
 from gateways import kafka
-from gateways.archive import history
 from gateways.kafka import Record
 from gateways.letters.acts import ATTEMPTS, Desk, NoSuchLetter, NotPossible
 from gateways.letters.box import Box, State, grouped
 from gateways.letters.contents import contents
 from gateways.letters.letter import Place
 from gateways.letters.post import Post
-from gateways.objects import FileStore
 from schemas.failures import Refused
 from schemas.paging import Name
 from schemas.topics import AUDIT_ACTS, DEAD_LETTERS, topic_of
 from sinsok.errors import UsageError, UserError
+from sinsok.history import read_history
 from sinsok.letters import carried, described, told, told_of
 from sinsok.settings import Settings, load
 from sinsok.stack.processes import HOPS
@@ -179,13 +178,12 @@ def _there(desk: Desk, places: tuple[Place, ...]) -> set[Place]:
 
 
 def _box(settings: Settings) -> Box:
-    topics = [DEAD_LETTERS.name, AUDIT_ACTS.name]
-    return Box.of(history.read(settings.kafka.bootstrap_servers, FileStore(settings.store), topics))
+    return Box.of(read_history(settings, [DEAD_LETTERS.name, AUDIT_ACTS.name]))
 
 
 def _records(settings: Settings, places: set[Place]) -> Iterator[Record]:
     """Letters with their bytes, which a box does not keep."""
-    for record in history.read(settings.kafka.bootstrap_servers, FileStore(settings.store), [DEAD_LETTERS.name]):
+    for record in read_history(settings, [DEAD_LETTERS.name]):
         if (record.partition, record.offset) in places:
             yield record
 

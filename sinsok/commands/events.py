@@ -20,6 +20,7 @@ from schemas.envelope import NotAnEvent, decode
 from schemas.failures import Unavailable
 from schemas.topics import DEAD_LETTERS
 from sinsok.errors import UsageError, UserError
+from sinsok.history import read_history
 from sinsok.settings import load
 from sinsok.timeline import about, value_of
 from sinsok.wording import kind, printable, summary
@@ -47,7 +48,7 @@ def command(topics: tuple[str, ...], everything: bool, follow: bool, study_uid: 
         records: Iterable[Record]
         if everything and not follow:
             chosen = _choose(topics, history.topics(bootstrap, store), bootstrap)
-            records = history.read(bootstrap, store, chosen)
+            records = read_history(settings, chosen)
         else:
             start: Start = "beginning" if everything or not follow else "end"
             records = read(bootstrap, _choose(topics, names(bootstrap), bootstrap), start=start, follow=follow)

@@ -8,12 +8,11 @@ from typing import Any
 
 import click
 
-from gateways.archive import history
-from gateways.objects import FileStore
 from schemas.failures import Unavailable
 from schemas.identity import study_key, trace_id
 from schemas.topics import all_topics
 from sinsok.errors import UserError
+from sinsok.history import read_history
 from sinsok.settings import Settings, load
 from sinsok.timeline import Entry, timelines
 from sinsok.wording import details, kind, printable, summary
@@ -56,8 +55,7 @@ def command(study_uid: str, site: str | None, steps: bool, bundle: Path | None, 
 def _find(settings: Settings, study_uid: str, *, steps: bool) -> dict[str, list[Entry]]:
     topics = [topic.name for topic in all_topics(settings.sites)]
     try:
-        record = history.read(settings.kafka.bootstrap_servers, FileStore(settings.store), topics)
-        return timelines(record, study_uid, steps=steps)
+        return timelines(read_history(settings, topics), study_uid, steps=steps)
     except Unavailable as error:
         raise UserError(f"{error}; `sinsok status` shows what runs") from None
 
