@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from gateways.archive import history
 from gateways.audit import keys
 from gateways.audit.account import Account, account, missing
 from gateways.audit.chain import Chain
 from gateways.audit.head import Heads
 from gateways.audit.keys import Signer
 from gateways.kafka import Record
+from gateways.objects import FileStore
 from schemas.audit import Origin
 from schemas.topics import AUDIT_TRAIL, alerts
 from sinsok import atna, auditing
@@ -35,10 +37,12 @@ class Installation:
 
     def read(
         self,
-        _settings: Settings,
+        _bootstrap: str,
+        _store: FileStore,
         topics: Iterable[str],
         since: datetime | None = None,
         until: datetime | None = None,
+        _offsets: object = None,
     ) -> Iterable[Record]:
         for topic in topics:
             for one in self.topics.get(topic, []):
@@ -75,7 +79,7 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installatio
     path.write_text('home = "home"\n[sites.suwon]\ncalled_ae = "S"\n')
     monkeypatch.setenv("SINSOK_CONFIG", str(path))
     made = Installation(tmp_path / "home")
-    monkeypatch.setattr(auditing, "read", made.read)
+    monkeypatch.setattr(history, "read", made.read)
     monkeypatch.setattr(auditing, "note_export", made.note)
     made.chain("sinsok")
     return made

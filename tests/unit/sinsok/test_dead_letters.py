@@ -31,7 +31,7 @@ class Broker:
         self.rack = LetterRack()
         self.producer = object()
 
-    def read(self, bootstrap: str, store: Any, topics: Iterable[str]) -> Iterator[Record]:
+    def read(self, bootstrap: str, store: Any, topics: Iterable[str], *_: object) -> Iterator[Record]:
         chosen = list(topics)
         yield from [one for one in self.records if one.topic in chosen]
 

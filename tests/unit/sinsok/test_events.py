@@ -43,7 +43,7 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
     monkeypatch.setattr(events, "read", broker.read)
     monkeypatch.setattr(events.history, "topics", lambda bootstrap, store: broker.names(bootstrap))
     monkeypatch.setattr(
-        events.history, "read", lambda bootstrap, store, topics: broker.read(bootstrap, topics, "history", False)
+        events.history, "read", lambda bootstrap, store, topics, *_: broker.read(bootstrap, topics, "history", False)
     )
     return broker
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
+from gateways.archive import history
 from gateways.kafka import Record
 from gateways.objects import FileStore
 from schemas.audit import LetterRequeued
@@ -12,7 +13,6 @@ from schemas.base import StudyEvent
 from schemas.envelope import EVENT_TYPES
 from schemas.identity import study_key, trace_id
 from schemas.steps import StepTaken
-from sinsok.commands import study
 from sinsok.timeline import timelines
 from sinsok.wording import details, kind, summary
 from tests.unit.schemas.examples import EXAMPLES, JOURNEY
@@ -28,10 +28,10 @@ def records(monkeypatch: pytest.MonkeyPatch) -> list[Record]:
     """What the broker has: the whole way of a study, 250 ms from event to event, read topic after topic."""
     stored = [record(event, START_MS + 250 * at, offset=at) for at, event in enumerate(STUDY_EVENTS)]
 
-    def read(bootstrap: str, store: FileStore, topics: Iterable[str]) -> Iterator[Record]:
+    def read(bootstrap: str, store: FileStore, topics: Iterable[str], *_: object) -> Iterator[Record]:
         yield from (one for topic in topics for one in stored if one.topic == topic)
 
-    monkeypatch.setattr(study.history, "read", read)
+    monkeypatch.setattr(history, "read", read)
     return stored
 
 
