@@ -26,7 +26,7 @@ COMMANDS: Final[dict[str, str]] = {
     "accounts": "List, add and remove people who sign in to the console.",
     "topics": "Compare the declared topics with the broker's.",
     "audit": "Verify and export the audit trail.",
-    "archive": "List and verify what the archive holds.",
+    "archive": "List and verify what the archive holds, and begin anew.",
     "models": "List, install and check the models.",
     "schemas": "Export JSON Schema and AsyncAPI documents.",
     "check": "Validate the configuration and reach every endpoint.",

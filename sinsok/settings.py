@@ -254,10 +254,25 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         raise UsageError(f"SINSOK_* variables: {error}; lists and tables are given as JSON") from None
     except ValidationError as error:
         raise UsageError(_explain(error, path, environment)) from None
-    folder = path.absolute().parent
-    return settings.model_copy(
-        update={"home": folder / settings.home, "model_repository": folder / settings.model_repository}
-    )
+    anchored: Settings = _anchored(settings, path.absolute().parent)
+    return anchored
+
+
+def _anchored(value: Any, folder: Path) -> Any:
+    """The value, every relative path in it taken from the folder. What has none stays as it is, set or not set."""
+    match value:
+        case Path():
+            return folder / value
+        case BaseModel():
+            given = {name: getattr(value, name) for name in type(value).model_fields}
+            changed = {name: new for name, old in given.items() if (new := _anchored(old, folder)) != old}
+            return value.model_copy(update=changed) if changed else value
+        case dict():
+            return {key: _anchored(one, folder) for key, one in value.items()}
+        case tuple():
+            return tuple(_anchored(one, folder) for one in value)
+        case _:
+            return value
 
 
 def _means_something(variable: str) -> bool:

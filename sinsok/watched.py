@@ -5,7 +5,6 @@ from zoneinfo import ZoneInfo
 
 from gateways.alerts.intake import GROUP as NOTIFIER
 from gateways.delivery.intake import GROUP as PACS_WRITER
-from gateways.traces.intake import GROUP as TRACER
 from gateways.watch.lag import Watched
 from gateways.watch.lookout import Surroundings
 from schemas.alarms import AlarmKind
@@ -17,11 +16,10 @@ from sinsok.stack.parts import health_ports
 _GROUP_OF: Final = GROUPS | {
     "pacs-writer": PACS_WRITER,
     "notifier": NOTIFIER,
-    "tracer": TRACER,
     "archiver": "sinsok-archiver",
     "auditor": "sinsok-auditor",
 }
-"""The consumer group of each process that has one and is not the watcher."""
+"""The consumer group of each process that is watched. The tracer's is not: nobody waits for traces at night."""
 
 
 def surroundings(settings: Settings) -> Surroundings:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from threading import Event, Thread
 from typing import Final
 
@@ -26,6 +27,11 @@ _PAUSE_S: Final = 2.0
 _LONGEST_PAUSE_S: Final = 30.0
 _SHOWN: Final = 5
 _LONGEST_SILENCE_S: Final = 300.0
+
+
+def lock(store: SegmentStore) -> Path:
+    """Whoever holds this alone writes to the archive."""
+    return store.root / "archiver.lock"
 
 
 class Archiver:
@@ -52,7 +58,7 @@ class Archiver:
     def start(self) -> None:
         """Clear away what a crash left half written, then collect. Raises :class:`CannotStart`."""
         try:
-            self._lock = hold(self._store.root / "archiver.lock")
+            self._lock = hold(lock(self._store))
             left = self._store.clean()
         except Taken as error:
             raise CannotStart(f"another archiver (pid {error.pid}) works on {self._store.root}") from None

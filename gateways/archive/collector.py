@@ -45,6 +45,21 @@ def consumer(bootstrap: str) -> Consumer:
     return kafka.consumer(bootstrap, GROUP, **settings)
 
 
+def forget(bootstrap: str) -> bool:
+    """Have the next archiver begin where the archive ends, or the broker; False where nothing was known to forget.
+
+    Raises :class:`Unavailable` where the broker does not answer.
+    """
+    asked = kafka.admin(bootstrap).delete_consumer_groups([GROUP], request_timeout=ANSWER_SECONDS)
+    try:
+        asked[GROUP].result()
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+            return False
+        raise Unavailable(f"Kafka at {bootstrap} does not forget {GROUP}: {error.args[0].str()}") from error
+    return True
+
+
 class Collector:
     """One stretch of collecting: from where the archive ends until something fails.
 
@@ -139,7 +154,7 @@ class Collector:
             if committed:
                 raise Unreadable(
                     f"archive of {place[0]}/{place[1]}: empty, though records before {committed} were archived: mount"
-                    f" the object store and restart the archiver; to begin anew delete the consumer group {GROUP}"
+                    " the object store and restart the archiver; to begin anew `sinsok archive reset` while it is down"
                 )
             return low
         if newest.next > high:

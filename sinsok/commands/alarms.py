@@ -36,7 +36,7 @@ def command(everything: bool, ai: bool, site: str | None, as_json: bool) -> None
     if ai and everything:
         raise UsageError("--ai lists what waits now: it goes without --all")
     if site is not None and site not in settings.sites:
-        raise UserError(f"there is no site {site!r}: choose one of {', '.join(settings.sites)}")
+        raise UsageError(f"there is no site {site!r}: choose one of {', '.join(settings.sites)}")
     if ai:
         studies = [one for one in _unread(settings) if site in (None, one.study.site)]
         for late in studies:
@@ -88,8 +88,8 @@ def _described(event: AlarmRaised, over_at: datetime | None) -> dict[str, Any]:
 
 
 def _told(event: AlarmRaised, over_at: datetime | None) -> str:
-    over = f", over since {_local(over_at)}" if over_at else ""
-    return printable(f"{event.kind:14} {event.site:10} since {_local(event.since)}{over}  {event.detail}")
+    over = f", over since {_utc(over_at)}" if over_at else ""
+    return printable(f"{event.kind:14} {event.site:10} since {_utc(event.since)}{over}  {event.detail}")
 
 
 def _described_study(late: Late) -> dict[str, Any]:
@@ -106,9 +106,9 @@ def _described_study(late: Late) -> dict[str, Any]:
 def _told_study(late: Late) -> str:
     study = late.study
     return printable(
-        f"{study.site:10} since {_local(late.since)}  study {study.study_uid}  revision {study.assembled}: {late.what}"
+        f"{study.site:10} since {_utc(late.since)}  study {study.study_uid}  revision {study.assembled}: {late.what}"
     )
 
 
-def _local(at: datetime) -> str:
-    return f"{at.astimezone():%Y-%m-%d %H:%M:%S}"
+def _utc(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

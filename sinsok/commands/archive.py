@@ -3,24 +3,28 @@
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
 import click
 
+from gateways.archive.archiver import lock
+from gateways.archive.collector import forget
 from gateways.archive.segment import Segment
 from gateways.archive.store import SegmentStore, seams
 from gateways.kafka import Place
 from gateways.objects import FileStore
+from gateways.process import Taken, hold
 from schemas.failures import Unreadable
-from sinsok.errors import UsageError
+from sinsok.errors import UsageError, UserError
 from sinsok.settings import load
 
 
 @click.group()
 def command() -> None:
-    """List and verify what the archive holds."""
+    """List and verify what the archive holds, and begin anew."""
 
 
 @command.command("list")
@@ -66,6 +70,24 @@ def verify(topic: str | None) -> None:
     if faults:
         sys.exit(1)
     click.echo(f"everything in {store.root} is as it was archived")
+
+
+@command.command()
+def reset() -> None:
+    """Have the archiver forget where it stood: it begins where the archive ends, or where the broker begins.
+
+    For when the archive, or a part of it, is gone; docs/archive.md says when. The archiver must not run.
+    """
+    settings, store = load(), _store()
+    store.root.mkdir(parents=True, exist_ok=True)
+    try:
+        with closing(hold(lock(store))):
+            known = forget(settings.kafka.bootstrap_servers)
+    except Taken as error:
+        raise UserError(f"the archiver (pid {error.pid}) runs: `sinsok down archiver` stops it") from None
+    click.echo(
+        "the archiver begins anew; `sinsok up archiver`" if known else "the archiver stood nowhere: nothing to forget"
+    )
 
 
 def _verified(store: SegmentStore, place: Place) -> Iterator[int | str]:

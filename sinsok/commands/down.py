@@ -3,21 +3,31 @@
 import os
 import signal
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
 from sinsok import settings
+from sinsok.errors import UserError
 from sinsok.stack import marked, state
-from sinsok.stack.parts import parts
+from sinsok.stack.part import Part
+from sinsok.stack.parts import chosen, parts
 
 
 @click.command(short_help="Stop what `up` started, servers last; delete nothing.")
-def command() -> None:
-    """Stop the stack, servers last: SIGTERM, then SIGKILL after a grace period. Deletes nothing."""
+@click.argument("part", nargs=-1)
+def command(part: tuple[str, ...]) -> None:
+    """Stop the stack, servers last: SIGTERM, then SIGKILL after a grace period. Deletes nothing.
+
+    With PART, these alone; they stay stopped until `sinsok up`.
+    """
     configuration = settings.load()
     home = configuration.home
     stack = parts(configuration)
+    if part:
+        _hold(home, chosen(stack, part))
+        return
     supervisor = state.supervisor_pid(home)
     left = marked.processes(home)
     if supervisor is None and not left:
@@ -32,6 +42,23 @@ def command() -> None:
         marked.stop(left[name], grace_s.get(name, 10.0))
         click.echo(f"{name:<18}stopped")
     click.echo("down")
+
+
+def _hold(home: Path, ending: Iterable[Part]) -> None:
+    """Stop some parts and leave the others running."""
+    supervised = state.supervisor_pid(home) is not None
+    for part in ending:
+        if supervised:
+            state.hold(home, part.name)
+    for part in ending:
+        deadline = time.monotonic() + part.grace_s + 10
+        while supervised and state.read(home)[part.name].state != "stopped":
+            if time.monotonic() > deadline:
+                raise UserError(f"{part.name} does not end; its log: {home / 'logs' / f'{part.name}.log'}")
+            time.sleep(0.1)
+        if left := marked.processes(home).get(part.name):  # its supervisor was killed
+            marked.stop(left, part.grace_s)
+        click.echo(f"{part.name:<18}stopped")
 
 
 def _stop_supervisor(home: Path, pid: int, *, within_s: float) -> None:

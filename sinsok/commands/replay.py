@@ -10,6 +10,7 @@ from shutil import rmtree
 from typing import Final
 
 import click
+from click.core import ParameterSource
 
 from schemas.audit import INSTALLATION, ReplayFinished, ReplayStarted
 from schemas.topics import all_topics
@@ -58,10 +59,12 @@ def command(
 
     Nothing leaves: no page, no object for a PACS, no message to a worklist, no event on a live topic. Without --model,
     --policy or --infer everything must be as it was, bit for bit. The report and its page lie in the run's folder.
-    Exit code 0: all is as it was, or as another model or policy has it; 1: it is not, or could not be decided.
+    Exit code 0: all is as it was, or as another model or policy has it; 1: it is not, could not be decided, began
+    before the record that was read, or the record lacks something.
     """
     settings = load()
     if resume is not None:
+        _refuse_options_beside_resume()
         run = _open(settings, resume)
     else:
         now = datetime.now(UTC)
@@ -88,6 +91,18 @@ def command(
         _go(settings, run, as_json)
     finally:
         run.close()
+
+
+def _refuse_options_beside_resume() -> None:
+    context = click.get_current_context()
+    given = [
+        option.opts[0]
+        for option in context.command.params
+        if option.name not in ("resume", "as_json")
+        and context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise UsageError(f"--resume goes on as the run began: without {', '.join(given)}")
 
 
 def _go(settings: Settings, run: Run, as_json: bool) -> None:

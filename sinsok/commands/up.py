@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import click
@@ -12,7 +13,7 @@ from sinsok.errors import UserError
 from sinsok.settings import Settings
 from sinsok.stack import marked, probe, state
 from sinsok.stack.part import NotReady, Part
-from sinsok.stack.parts import externals, parts
+from sinsok.stack.parts import chosen, externals, parts
 from sinsok.stack.state import PartState
 
 _ENDINGS = 3
@@ -20,19 +21,29 @@ _ENDINGS = 3
 
 
 @click.command(short_help="Start the local stack and wait until everything answers.")
-def command() -> None:
+@click.argument("part", nargs=-1)
+def command(part: tuple[str, ...]) -> None:
     """Start Kafka, Triton, Orthanc and our processes, and wait until everything answers.
 
-    What runs already is left alone. Logs are in SINSOK_HOME/logs.
+    With PART, start again what `sinsok down PART` stopped. What runs already is left alone. Logs are in
+    SINSOK_HOME/logs.
     """
     configuration = settings.load()
     stack = parts(configuration)
     home = configuration.home
+    if part:
+        wanted = chosen(stack, part)
+        if state.supervisor_pid(home) is None:
+            raise UserError("nothing runs here: `sinsok up` starts everything")
+        _let_go(home, wanted)
+        _wait(home, wanted)
+        return
     for external in externals(configuration):
         try:
             external.ready()
         except NotReady as reason:
             raise UserError(f"{external.name}: {reason}; it runs elsewhere, as stack.start does not name it") from None
+    _let_go(home, stack)
     if state.supervisor_pid(home) is None:
         _clear(home, stack)
         _start_supervisor(configuration)
@@ -42,6 +53,11 @@ def command() -> None:
     _wait(home, stack)
     click.echo(f"up: send studies to {configuration.dicom.host}:{configuration.dicom.port}; `sinsok down` stops it")
     click.echo(f"console: {configuration.console.url}; `sinsok accounts add` lets people in")
+
+
+def _let_go(home: Path, stack: Iterable[Part]) -> None:
+    for part in stack:
+        state.let_go(home, part.name)
 
 
 def _clear(home: Path, stack: tuple[Part, ...]) -> None:
@@ -77,7 +93,7 @@ def _start_supervisor(configuration: Settings) -> None:
         time.sleep(0.05)
 
 
-def _wait(home: Path, stack: tuple[Part, ...]) -> None:
+def _wait(home: Path, stack: Sequence[Part]) -> None:
     began = time.monotonic()
     endings = {part.name: part.restarts for part in _states(home, stack)}
     shown: set[str] = set()
@@ -101,6 +117,6 @@ def _wait(home: Path, stack: tuple[Part, ...]) -> None:
                 )
 
 
-def _states(home: Path, stack: tuple[Part, ...]) -> list[PartState]:
+def _states(home: Path, stack: Iterable[Part]) -> list[PartState]:
     known = state.read(home)
     return [known.get(part.name) or PartState(part.name, "starting") for part in stack]

@@ -1,4 +1,4 @@
-"""Keeps one part running: starts it, asks how it is, starts it again when it died or hangs."""
+"""Keeps one part running: starts it, asks how it is, starts it again when it died or hangs, unless it is held."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from sinsok.stack import marked
+from sinsok.stack import marked, state
 from sinsok.stack.part import NotInstalled, NotReady, Part
 from sinsok.stack.state import PartState, State
 
@@ -24,6 +24,7 @@ SETTLED_AFTER_S: Final = 60.0
 HUNG_AFTER_S: Final = 30.0
 """A part that runs and does not answer for so long is killed."""
 ASK_EVERY_S: Final = 2.0
+LOOK_EVERY_S: Final = 0.2
 LARGEST_LOG: Final = 64 * 1024 * 1024
 
 _log = structlog.get_logger()
@@ -61,6 +62,10 @@ class Keeper(threading.Thread):
                     return self._say("stopped")
         delay = FIRST_DELAY_S
         while not self._stopping.is_set():
+            if self._is_held():
+                self._say("stopped", f"until `sinsok up {self.name}`")
+                self._stopping.wait(LOOK_EVERY_S)
+                continue
             began = time.monotonic()
             try:
                 reason = self._run_once()
@@ -68,8 +73,8 @@ class Keeper(threading.Thread):
                 _log.exception("part cannot be kept", part=self.name)
                 reason = f"{type(error).__name__}: {error}"
             self._pid = None
-            if self._stopping.is_set():
-                break
+            if self._stopping.is_set() or self._is_held():
+                continue
             if time.monotonic() - began > SETTLED_AFTER_S:
                 delay = FIRST_DELAY_S
             self._restarts += 1
@@ -112,7 +117,7 @@ class Keeper(threading.Thread):
         began = answered = time.monotonic()
         asked = -LONGEST_DELAY_S
         ready = False
-        while not self._stopping.wait(0.2):
+        while not self._stopping.wait(LOOK_EVERY_S) and not self._is_held():
             if (code := process.poll()) is not None:
                 return _ending(code)
             now = time.monotonic()
@@ -152,6 +157,9 @@ class Keeper(threading.Thread):
             process.wait()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # what it started and left behind
+
+    def _is_held(self) -> bool:
+        return state.is_held(self._home, self.name)
 
     def _say(self, state: State, reason: str = "") -> None:
         self._report(PartState(self.name, state, self._pid, self._part.endpoint, self._restarts, reason))

@@ -1,10 +1,11 @@
 """The stack as a table: every part in the order of starting, made from the settings."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from gateways import kafka_topics
 from schemas.failures import Unavailable
 from schemas.topics import Topic, all_topics, changelog
+from sinsok.errors import UsageError
 from sinsok.settings import Settings
 from sinsok.stack.kafka import answering, kafka
 from sinsok.stack.orthanc import echo, orthanc
@@ -14,10 +15,18 @@ from sinsok.stack.triton import models_ready, triton
 
 
 def parts(settings: Settings) -> tuple[Part, ...]:
-    """What ``sinsok up`` starts; stopped in the opposite order."""
+    """What ``sinsok up`` starts, servers first."""
     servers = {"kafka": _kafka, "triton": _triton, "orthanc": _orthanc}
     started = tuple(make(settings) for name, make in servers.items() if name in settings.stack.start)
     return started + tuple(_process(settings, name) for name in health_ports(settings))
+
+
+def chosen(stack: Iterable[Part], names: Sequence[str]) -> list[Part]:
+    """The parts with these names. Raises :class:`UsageError` for a name that none has."""
+    known = {part.name: part for part in stack}
+    if strange := [name for name in names if name not in known]:
+        raise UsageError(f"there is no part {strange[0]!r}: parts are {', '.join(known)}")
+    return [known[name] for name in names]
 
 
 def health_ports(settings: Settings) -> dict[str, int]:

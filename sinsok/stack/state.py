@@ -1,4 +1,7 @@
-"""What the supervisor tells other processes: a lock says that it lives, a file how the parts are."""
+"""What the supervisor and other processes tell each other.
+
+A lock says that the supervisor lives, a file how the parts are, and others which parts are to be left stopped.
+"""
 
 import contextlib
 import fcntl
@@ -81,9 +84,30 @@ def read(home: Path) -> dict[str, PartState]:
         return {}
 
 
+def hold(home: Path, name: str) -> None:
+    """Have a part stopped, and left so until it is let go."""
+    path = _held(home, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+
+
+def let_go(home: Path, name: str) -> None:
+    """Have a part started again."""
+    _held(home, name).unlink(missing_ok=True)
+
+
+def is_held(home: Path, name: str) -> bool:
+    """Whether a part is to be left stopped."""
+    return _held(home, name).exists()
+
+
 def _lock(home: Path) -> Path:
     return home / "run" / "supervisor.lock"
 
 
 def _file(home: Path) -> Path:
     return home / "run" / "stack.json"
+
+
+def _held(home: Path, name: str) -> Path:
+    return home / "run" / f"{name}.held"

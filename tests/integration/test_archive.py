@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.producer import message_accumulator
 from aiokafka.producer import producer as producing
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import OFFSET_INVALID, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from gateways import kafka, kafka_topics
@@ -320,12 +320,16 @@ def test_it_goes_on_from_whatever_it_finds(site: Site, scenes: Scenes) -> None:
         f"archive of {grown[0]}/0: the topic is not the one that is archived: it was made anew; move the topic's folder"
         " out of the archive and restart the archiver",
         f"archive of {lost[0]}/0: empty, though records before 7 were archived: mount the object store and restart the"
-        " archiver; to begin anew delete the consumer group sinsok-archiver",
+        " archiver; to begin anew `sinsok archive reset` while it is down",
         f"archive of {anew[0]}/0: holds records before 12, the topic only such before 10: it was made anew; move the"
         " topic's folder out of the archive and restart the archiver",
     ]
     (seam,) = seams(store.segments(dropped))
     assert str(seam) == f"archive of {dropped[0]}/0: records 7 to 8 are missing"
+    assert collector.forget(site.bootstrap)
+    asking = collector.consumer(site.bootstrap)
+    assert [one.offset for one in asking.committed([TopicPartition(*lost)], timeout=20)] == [OFFSET_INVALID]
+    asking.close()
     with pytest.raises(Unreadable, match="records 7 to 8 are missing"):
         list(history.read(site.bootstrap, scenes.objects, [dropped[0]]))
 
@@ -338,6 +342,9 @@ def assert_ends(store: SegmentStore, ends: dict[Place, int]) -> None:
 
 
 def test_what_is_damaged_is_named_by_verify_and_by_who_reads(installation: Installation, site: Site) -> None:
+    refused = installation.sinsok("archive", "reset")
+    assert refused.returncode == 1
+    assert re.search(r"the archiver \(pid \d+\) runs: `sinsok down archiver` stops it", refused.stderr)
     whole = installation.sinsok("archive", "verify")
     assert (whole.returncode, whole.stderr) == (0, "")
     damaged = site.store.segments(("dicom.series", 3))[1]

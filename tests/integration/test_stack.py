@@ -107,6 +107,35 @@ def test_a_killed_part_comes_back_and_the_restart_shows(running: Installation, n
     wait_until(lambda: all_ready(running), seconds=120)
 
 
+def test_a_part_that_was_put_down_stays_down_until_it_is_let_up(running: Installation) -> None:
+    before = status(running)
+
+    down = running.sinsok("down", "auditor", "archiver")
+
+    assert down.returncode == 0, down.stderr
+    parts = status(running)
+    for name in ("auditor", "archiver"):
+        assert (parts[name]["state"], parts[name]["reason"]) == ("stopped", f"until `sinsok up {name}`")
+        assert name not in marked.processes(running.settings.home)
+    assert parts["watcher"]["pid"] == before["watcher"]["pid"]
+
+    up = running.sinsok("up", "auditor")
+
+    assert up.returncode == 0, up.stderr
+    parts = status(running)
+    assert (parts["auditor"]["state"], parts["auditor"]["restarts"]) == ("ready", before["auditor"]["restarts"])
+    assert parts["archiver"]["state"] == "stopped"
+    assert running.sinsok("up").returncode == 0
+    assert status(running)["archiver"]["state"] == "ready"
+
+
+def test_a_part_that_there_is_not_is_named(running: Installation) -> None:
+    for command in ("up", "down"):
+        refused = running.sinsok(command, "audior")
+        assert refused.returncode == 2
+        assert "there is no part 'audior': parts are kafka, " in refused.stderr
+
+
 def test_a_stopped_process_is_not_shown_as_ready(running: Installation) -> None:
     pid = status(running)["triton"]["pid"]
     os.kill(pid, signal.SIGSTOP)

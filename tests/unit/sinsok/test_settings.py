@@ -147,10 +147,16 @@ def test_the_example_of_who_is_paged_is_valid(write: Write) -> None:
 
 
 def test_paths_are_relative_to_the_configuration(write: Write) -> None:
-    path = write(SITE + "")
-    settings = load({"SINSOK_CONFIG": str(path)})
-    assert settings.home == path.parent / ".local"
-    assert settings.store == path.parent / ".local" / "objects"
+    audited = '[audit]\nretired = ["keys/2026.pub", "/keys/2025.pub"]\n'
+    path = write(SITE + '[sites.suwon.pacs]\ntls = { ca = "ca.pem" }\n' + audited)
+    settings, folder = load({"SINSOK_CONFIG": str(path)}), path.parent
+    assert settings.home == folder / ".local"
+    assert settings.store == folder / ".local" / "objects"
+    assert settings.audit.retired == (folder / "keys" / "2026.pub", Path("/keys/2025.pub"))
+    assert settings.audit.key is None
+    tls = settings.pacs_of("suwon").tls
+    assert tls is not None
+    assert tls.ca == folder / "ca.pem"
 
 
 def test_variables_win_over_the_file(write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         (["--resume", "nothing"], "there is no run 'nothing': runs are none yet"),
         (["--resume", "../elsewhere"], "there is no run '../elsewhere'"),
+        (["--resume", "nothing", "--workers", "2"], "--resume goes on as the run began: without --workers"),
         (["--run", "../elsewhere"], "replay: run: String should match pattern"),
         (["--site", "jeju"], "there is no site 'jeju'"),
         (["--from", "yesterday"], "--from yesterday: give a time"),

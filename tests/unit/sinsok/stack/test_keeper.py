@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from sinsok.stack import keeper as keeping
-from sinsok.stack import marked
+from sinsok.stack import marked, state
 from sinsok.stack.keeper import Keeper
 from sinsok.stack.part import NotInstalled, NotReady, Part
 from sinsok.stack.state import PartState
@@ -200,3 +200,17 @@ def test_moves_a_large_log_aside(bench: Bench, monkeypatch: pytest.MonkeyPatch) 
 
     wait_until(moved, seconds=10)
     assert (logs / "sleeper.log.1").read_text().startswith("line")
+
+
+def test_a_held_part_ends_is_not_started_and_counts_no_restart(bench: Bench) -> None:
+    bench.keep(part())
+    first = bench.wait_for(lambda state: state.state == "ready")
+
+    state.hold(bench.home, "sleeper")
+
+    held = bench.wait_for(lambda state: state.state == "stopped")
+    assert held.reason == "until `sinsok up sleeper`"
+    assert not psutil.pid_exists(first.pid or 0)
+    state.let_go(bench.home, "sleeper")
+    again = bench.wait_for(lambda state: state.state == "ready" and state.pid != first.pid)
+    assert again.restarts == 0
