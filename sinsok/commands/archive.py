@@ -79,12 +79,13 @@ def reset() -> None:
     For when the archive, or a part of it, is gone; docs/archive.md says when. The archiver must not run.
     """
     settings, store = load(), _store()
-    store.root.mkdir(parents=True, exist_ok=True)
     try:
         with closing(hold(lock(store))):
             known = forget(settings.kafka.bootstrap_servers)
     except Taken as error:
         raise UserError(f"the archiver (pid {error.pid}) runs: `sinsok down archiver` stops it") from None
+    except OSError as error:
+        raise UserError(f"{lock(store)}: {error.strerror}: is the object store mounted?") from None
     click.echo(
         "the archiver begins anew; `sinsok up archiver`" if known else "the archiver stood nowhere: nothing to forget"
     )
