@@ -191,5 +191,5 @@ class AlertRefused(AlertEvent):
     reason: str
 
     def identity(self) -> tuple[object, ...]:
-        """One refusal for what was asked, by whom, and why."""
-        return (self.alert_id, self.asked, self.by, self.reason)
+        """One refusal for what was asked, by whom and when. Heard again, it may be refused for another reason."""
+        return (self.alert_id, self.asked, self.by, self.time)

@@ -76,6 +76,8 @@ class OpenAlert(StudyState):
     stage: Stage = Stage.WAITING
     attempt: int = 0
     """Of the newest page or deferral; 0: nobody was on call yet."""
+    attempted_at: Utc | None = None
+    """The same. Nothing is decided as of an earlier time, whatever the clock of who answers says."""
     chain: str = ""
     step: int = 0
     """In the chain, of the newest page or of the one that waits."""
@@ -127,6 +129,15 @@ def escalate(sites: Sites, event: Event, alert: OpenAlert | None) -> Step[OpenAl
             alert is not None and alert.stage is Stage.PAGED and event.attempt == alert.attempt
         ):
             return _answered(rules, event, alert)
+        case AlertDeferred() if (
+            alert is not None
+            and alert.stage is Stage.TAKEN
+            and event.attempt == alert.attempt
+            and not alert.asked_on
+            and alert.raised.priority not in rules.paging.critical
+        ):
+            # Nobody was told: when it is handed on, whoever waits for the page is the next.
+            return Step(alert.model_copy(update={"recipients": ()}))
         case _:
             return Step(alert)
 
@@ -144,7 +155,7 @@ def _answered(
             alert = alert.model_copy(update=heard)
             if not failed.issuperset(alert.recipients):
                 return Step(alert)
-            if not alert.repeats and _begins_anew(rules, event.time, alert):
+            if not alert.repeats and _begins_anew(rules, _as_of(event, alert), alert):
                 return Step(alert)
             return _unreached(rules, event, alert)
         case AlertDeferred():
@@ -225,17 +236,17 @@ def _waiting(alert: OpenAlert, why: PageReason, **changes: Any) -> OpenAlert:
 
 def _page(rules: SiteRules, event: Event, alert: OpenAlert) -> Step[OpenAlert]:
     """The page that waits goes out, is deferred, or waits on because nobody is on call."""
-    paging, raised = rules.paging, alert.raised
-    asked = paging.on_call(event.time, alert.chain, alert.step)
+    paging, raised, now = rules.paging, alert.raised, _as_of(event, alert)
+    asked = paging.on_call(now, alert.chain, alert.step)
     if asked is None:
         return _nobody(rules, event, alert)
     if (asked.chain, asked.step) != (alert.chain, alert.step):
         # At a hand-over nobody of the new shift has been asked yet.
         why = PageReason.UNDELIVERED if alert.why is PageReason.REPEATED else alert.why
         alert = alert.model_copy(update={"chain": asked.chain, "step": asked.step, "why": why, "repeated": False})
-    alert = alert.model_copy(update={"attempt": alert.attempt + 1})
-    about = _about(event, alert) | {"attempt": alert.attempt}
-    until = paging.quiet_until(event.time, raised.priority)
+    alert = alert.model_copy(update={"attempt": alert.attempt + 1, "attempted_at": now})
+    about = _about(event, alert) | {"time": now, "attempt": alert.attempt}
+    until = paging.quiet_until(now, raised.priority)
     if until is not None and not alert.asked_on:
         deferred = AlertDeferred(**about, until=until, reason="quiet hours")
         return Step(_waiting(alert, PageReason.DEFERRED, deadline=until), (deferred,))
@@ -245,8 +256,8 @@ def _page(rules: SiteRules, event: Event, alert: OpenAlert) -> Step[OpenAlert]:
         chain=asked.chain,
         recipients=asked.recipients,
         why=alert.why,
-        deliver_by=paging.deliver_by(event.time, raised.priority),
-        answer_by=paging.answer_by(event.time, raised.priority),
+        deliver_by=paging.deliver_by(now, raised.priority),
+        answer_by=paging.answer_by(now, raised.priority),
         priority=raised.priority,
         findings=raised.findings,
         reason=raised.reason,
@@ -311,6 +322,11 @@ def _refuse(act: Act, alert: OpenAlert | None) -> Step[OpenAlert]:
         reason=reason,
     )
     return Step(alert, (refused,))
+
+
+def _as_of(event: Event, alert: OpenAlert) -> datetime:
+    """The time to decide at."""
+    return max(event.time, alert.attempted_at or event.time)
 
 
 def _about(event: Event, alert: OpenAlert) -> dict[str, Any]:

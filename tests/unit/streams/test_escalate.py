@@ -405,6 +405,24 @@ def test_a_notifier_may_defer_a_page_that_is_one_too_many_for_a_shift() -> None:
     assert alert.row == before
 
 
+def test_a_page_that_was_deferred_while_somebody_had_the_alert_waits_for_whom_it_was_for() -> None:
+    alert = urgent()
+    alert.tell(AlertAcknowledged, 1)
+    assert alert.tell(AlertDeferred, 2) == ()
+    _, page = alert.tell(AlertHandedOn, 3)
+    assert isinstance(page, AlertPaged)
+    assert (page.attempt, page.step, page.recipients) == (2, 0, ("first",)), "nobody had told them"
+
+
+def test_an_answer_by_a_clock_that_is_behind_decides_nothing_in_the_past() -> None:
+    alert = urgent(quiet=(Hours(begin="11:00", end="13:00"),))
+    alert.wait()
+    begun = alert.page.time
+    _, page = alert.tell(AlertUndelivered, (begun - at(0)).total_seconds() - 90, attempt=alert.page.attempt)
+    assert isinstance(page, AlertPaged), "the quiet hours of a minute and a half ago are over"
+    assert page.time == begun
+
+
 @pytest.mark.parametrize("priority", ["stat", "urgent"])
 def test_neither_what_is_critical_nor_what_arrived_is_deferred(priority: str) -> None:
     alert = Alert(priority=priority)
@@ -453,6 +471,9 @@ def test_who_asks_for_the_next_one_hears_that_it_was_taken() -> None:
     assert isinstance(refused, AlertRefused)
     assert (refused.asked, refused.by, refused.reason) == (AlertHandedOn.TYPE, "dr.lee", "dr.kim has taken it")
     assert alert.row == before
+    alert.tell(AlertDismissed, 22)
+    [again] = alert.tell(AlertHandedOn, 21, by="dr.lee")
+    assert again.event_id == refused.event_id, "what was asked once is refused once, whatever was done since"
 
 
 @pytest.mark.parametrize("taken", [True, False])

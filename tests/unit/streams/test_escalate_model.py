@@ -101,16 +101,19 @@ class Account(Life):
                 self.tried |= event.tried
             case AlertDeferred() if event.attempt == newest and self.alert.priority != "stat" and not self.reached:
                 self.deferred = None if self.asked_on else event
-            case AlertHandedOn() if event.attempt == self.attempts and not self.ended:
+            case AlertHandedOn() if event.attempt == self.attempts and not self.ended and not self._gave_back(event):
                 if not self.taken_by or event.by in self.taken_by:
                     self.asked_for_next = self.asked_on = True
                     self.gave_back |= dict.fromkeys(self.taken_by, event.time)
                     self.taken_by = set()
-            case AlertAcknowledged() if not self.ended:
-                if event.by not in self.gave_back or event.time > self.gave_back[event.by]:
-                    self.taken_by.add(event.by)
+            case AlertAcknowledged() if not self.ended and not self._gave_back(event):
+                self.taken_by.add(event.by)
             case AlertDismissed() | AlertWithdrawn():
                 self.ended = True
+
+    def _gave_back(self, act: AlertAcknowledged | AlertHandedOn) -> bool:
+        """Whether somebody who had taken the alert did it before it was handed on: that is over."""
+        return act.by in self.gave_back and act.time <= self.gave_back[act.by]
 
     def _check(self, sent: Event, because: Event) -> None:
         if isinstance(sent, AlertClosed):
