@@ -4,16 +4,22 @@ An object's name is the sha256 of its bytes, so writing the same bytes again cha
 visible is whole: it is written beside its place, synced, and renamed into it.
 """
 
+import errno
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
+from typing import Final
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 from schemas.base import ObjectRef
 from schemas.failures import Unavailable, Unreadable
 from schemas.identity import digest
+
+_NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
+"""So says a file system that has no hard links."""
 
 
 class FileStore:
@@ -80,6 +86,29 @@ class FileStore:
 
 def write_whole(place: Path, data: bytes) -> None:
     """Write a file so that it is durable when this returns and never visible in part. Raises ``OSError``."""
+    with _written(place, data) as part:
+        part.rename(place)
+
+
+def write_first(place: Path, data: bytes) -> bool:
+    """As :func:`write_whole`, unless something is there: that stays, and this is False. Raises ``OSError``."""
+    with _written(place, data) as part:
+        try:
+            os.link(part, place)  # unlike a rename this fails where something is there
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            if place.exists():
+                return False
+            part.rename(place)
+    return True
+
+
+@contextmanager
+def _written(place: Path, data: bytes) -> Iterator[Path]:
+    """A durable file beside its place, which is gone afterwards unless it was moved there."""
     make_folder(place.parent)
     part = place.with_name(f".{uuid4().hex}.part")
     try:
@@ -87,11 +116,10 @@ def write_whole(place: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        part.rename(place)
-    except OSError:
+        yield part
+    finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
-        raise
     sync_folder(place.parent)
 
 

@@ -12,7 +12,7 @@ import structlog
 from pydantic import ValidationError
 
 from gateways.metrics import READINGS
-from gateways.objects import write_whole
+from gateways.objects import write_first, write_whole
 from schemas.base import Digest
 from schemas.events import Reading, Series
 from schemas.failures import Unavailable
@@ -59,8 +59,7 @@ class Recorded:
             READINGS.labels(model.name, "recorded").inc()
             return known
         reading = await self._models.read(site, study_uid, series, model, urgent=urgent)
-        await asyncio.to_thread(_keep, path, reading)
-        return reading
+        return await asyncio.to_thread(_keep, path, reading)
 
 
 def place_of(root: Path, content: Digest, model: Digest) -> Path:
@@ -81,8 +80,15 @@ def _find(path: Path) -> Reading | None:
         return None
 
 
-def _keep(path: Path, reading: Reading) -> None:
+def _keep(path: Path, reading: Reading) -> Reading:
+    """The reading that is on record from now on: the first, where two workers asked at the same time."""
+    answer = reading.model_dump_json().encode()
     try:
-        write_whole(path, reading.model_dump_json().encode())
+        if write_first(path, answer):
+            return reading
+        if (first := _find(path)) is not None:
+            return first
+        write_whole(path, answer)
     except OSError as error:
         raise Unavailable(f"the reading cannot be recorded: {error.strerror}") from error
+    return reading

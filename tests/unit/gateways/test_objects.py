@@ -1,8 +1,10 @@
+import errno
+import os
 from hashlib import sha256
 
 import pytest
 
-from gateways.objects import FileStore
+from gateways.objects import FileStore, write_first
 from schemas.base import ObjectRef
 from schemas.failures import Unavailable, Unreadable
 
@@ -87,3 +89,18 @@ def test_nothing_outside_the_store_is_written(tmp_path, folder, suffix):
     with pytest.raises(ValueError, match="not in the object store"):
         FileStore(tmp_path / "store").put(b"x", folder, suffix)
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+def test_what_is_written_first_stays_also_where_the_file_system_has_no_links(tmp_path, monkeypatch, links):
+    if not links:
+
+        def refuse(*_):
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+        monkeypatch.setattr(os, "link", refuse)
+    place = tmp_path / "deep" / "answer"
+    assert write_first(place, b"first")
+    assert not write_first(place, b"second")
+    assert place.read_bytes() == b"first"
+    assert list(place.parent.iterdir()) == [place], "and nothing half-written beside it"

@@ -27,6 +27,18 @@ def test_a_recorded_answer_is_not_asked_for_again(tmp_path):
     assert fake.read_count == 1
 
 
+def test_of_two_who_ask_at_the_same_time_both_give_the_answer_that_came_first(tmp_path):
+    class Slow(FakeModels):
+        async def read(self, *asked, **how):
+            reading = await super().read(*asked, **how)
+            self.faster = await Recorded(FakeModels(), tmp_path).read(*asked, **how)
+            return reading
+
+    slow = Slow()
+    assert read(Recorded(slow, tmp_path)) == slow.faster
+    assert read(Recorded(FakeModels(), tmp_path)) == slow.faster
+
+
 def test_other_content_or_another_model_is(tmp_path):
     fake = FakeModels()
     recorded = Recorded(fake, tmp_path)
