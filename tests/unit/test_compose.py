@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -34,6 +35,7 @@ OTHERS_PORTS: Final = {
     "grafana": {3000},
 }
 """Ports of images that are not ours, as their own documentation gives them."""
+ENDPOINT: Final = "SINSOK_TRACES__ENDPOINT"
 
 
 @functools.cache
@@ -90,8 +92,9 @@ def test_commands_resolve(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(ours()))
 def test_variables_are_settings(name: str) -> None:
-    environment: dict[str, str] = services()[name]["environment"]
-    settings = load({"SINSOK_CONFIG": str(ROOT / "sinsok.toml")} | environment)
+    environment: dict[str, str | None] = services()[name]["environment"]
+    given = {variable: value for variable, value in environment.items() if value is not None}
+    settings = load({"SINSOK_CONFIG": str(ROOT / "sinsok.toml")} | given)
     for variable in environment:
         if not variable.startswith("SINSOK_"):
             assert variable in {"KAFKA_BOOTSTRAP_SERVERS", "TRITON_URL"}
@@ -102,6 +105,27 @@ def test_variables_are_settings(name: str) -> None:
             model = model.model_fields[key].annotation
     assert settings.kafka.bootstrap_servers == "kafka:29092"
     assert settings.triton.grpc_url == "triton:8001"
+
+
+@pytest.mark.parametrize("endpoint", [None, "http://collector:4318/v1/traces"])
+def test_every_process_knows_of_the_tracer_where_there_is_one(endpoint: str | None, tmp_path: Path) -> None:
+    """A variable without a value is passed on where .env or the shell sets it, and else not at all."""
+    file = tmp_path / ".env"
+    file.write_text(f"{ENDPOINT}={endpoint}\n" if endpoint else "", encoding="utf-8")
+    resolved = subprocess.run(
+        [
+            *("docker-compose", "--file", str(ROOT / "docker-compose.yml"), "--env-file", str(file)),
+            *("--profile", "traces", "config"),
+        ],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name != ENDPOINT},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    environments = [yaml.safe_load(resolved.stdout)["services"][name]["environment"] for name in PROCESSES]
+
+    assert [one.get(ENDPOINT) for one in environments] == [endpoint] * len(PROCESSES)
 
 
 @pytest.mark.parametrize("name", sorted(services()))
@@ -125,7 +149,7 @@ def test_addresses_between_services_exist() -> None:
         value
         for service in ours().values()
         for value in service["environment"].values()
-        if re.fullmatch(r"[a-z][a-z-]*:\d+", value)
+        if value is not None and re.fullmatch(r"[a-z][a-z-]*:\d+", value)
     }
     jobs = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
     targets = {
