@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Self, TypeVar
 
 from sinsok.settings import Settings, load
 from sinsok.stack.kafka import kafka
@@ -21,6 +21,7 @@ from sinsok.stack.parts import parts
 from sinsok.stack.processes import PROCESSES
 from sinsok.stack.triton import triton
 
+T = TypeVar("T")
 _given: set[int] = set()
 
 
@@ -45,16 +46,22 @@ def free_port() -> int:
     raise RuntimeError("no free port")
 
 
-def wait_until(check: Callable[[], None], *, seconds: float, every_s: float = 0.1) -> None:
-    """Repeat a check until it no longer raises NotReady or AssertionError; raise its last complaint at the end."""
+def wait_until(check: Callable[[], T], *, seconds: float, every_s: float = 0.1) -> T:
+    """Repeat a check until it no longer raises NotReady or AssertionError; raise its last complaint at the end.
+
+    A check that takes long is repeated the less often, for what it waits for needs the processor too, unless a moment
+    is waited for: then ``every_s`` is short.
+    """
     deadline = time.monotonic() + seconds
     while True:
+        began = time.monotonic()
         try:
             return check()
         except (NotReady, AssertionError):
             if time.monotonic() > deadline:
                 raise
-        time.sleep(every_s)
+        gentle_s = min(2.0, 3 * (time.monotonic() - began)) if every_s >= 0.1 else 0.0
+        time.sleep(max(every_s, gentle_s))
 
 
 class RunningPart:

@@ -5,10 +5,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -17,7 +16,9 @@ from schemas.base import Event
 from schemas.envelope import encode
 from schemas.topics import DEAD_LETTERS, DEADLINES, STEPS, STUDIES, Topic, alerts, changelog, topic_of
 from streams.settings import StreamSettings
+from tests.stack import wait_until
 
+T = TypeVar("T")
 CHECKOUT = Path(__file__).parents[2]
 
 
@@ -167,13 +168,6 @@ class ShellProcess:
             self._process.wait()
 
 
-def eventually(check: Any, seconds: float = 120, pause: float = 0.3) -> Any:
+def eventually(check: Callable[[], T], seconds: float = 120) -> T:
     """Repeat until it no longer raises AssertionError; its last complaint after so many seconds."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            return check()
-        except AssertionError:
-            if time.monotonic() > deadline:
-                raise
-        time.sleep(pause)
+    return wait_until(check, seconds=seconds, every_s=0.3)

@@ -12,7 +12,7 @@ from streams.faust_app import partition_of
 from streams.settings import StreamSettings
 from tests.integration.hops import probe
 from tests.integration.shell import Sender, ShellProcess, answers, eventually, make_test_topics, read_all
-from tests.stack import Kafka
+from tests.stack import Kafka, wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -68,7 +68,7 @@ def test_sigkill_of_a_hop_with_a_table_loses_no_event_and_no_state(broker: Kafka
     sent = load(broker.bootstrap, site, studies=200, numbers=20)
     for least in (300, 1000, 2000):
         with ShellProcess("collect", site, broker.bootstrap, tmp_path) as worker:
-            eventually(some(broker.bootstrap, site, "collect", least), pause=0.05)
+            wait_until(some(broker.bootstrap, site, "collect", least), seconds=120, every_s=0.05)
             worker.kill()
         assert len(set(answers(broker.bootstrap, site, "seen"))) < len(sent), "nothing was left to be hit"
     whole = "whole: " + ",".join(str(number) for number in range(1, 21))
