@@ -43,10 +43,10 @@ def ask(triton, volume, affine, **how):
 
 
 def skull():
-    """A ball of brain in a shell of bone; a coarse one, so that it is read in a moment."""
-    z, y, x = np.ogrid[-75:75:5, -96:96:2, -90:90:2]
+    """A ball of brain in a shell of bone; a small and coarse one, so that it is read in a moment."""
+    z, y, x = np.ogrid[-52:53:5, -68:68:2, -64:64:2]
     radius = np.sqrt(z**2 + y**2 + x**2)
-    return np.select([radius < 62, radius < 68], [30, 1000], -1000).astype(np.int16), np.diag([2.0, 2.0, 5.0, 1.0])
+    return np.select([radius < 43, radius < 48], [30, 1000], -1000).astype(np.int16), np.diag([2.0, 2.0, 5.0, 1.0])
 
 
 @pytest.fixture(scope="module")
@@ -106,20 +106,25 @@ def dice(one, other):
 @needs_weights
 @needs_real_case
 @pytest.mark.filterwarnings("ignore:Invalid value for VR UI:UserWarning")
-def test_the_real_case_gets_the_answer_of_the_reference_and_the_same_each_time(triton, case):
-    first, second = (ask(triton, *case) for _ in range(2))
-    for name in ("LABELS", "SCORES", "PROBABILITY", "AGREEMENT"):
-        assert first.as_numpy(name).tobytes() == second.as_numpy(name).tobytes()
-    labels = first.as_numpy("LABELS")
+def test_the_real_case_gets_the_answer_of_the_reference(triton, case):
+    answer = ask(triton, *case)
+    labels = answer.as_numpy("LABELS")
     reference = np.load(REAL.with_name(f"{REAL.name}_blast_ct_model1_f32.npz"))["labels"]
     assert dice(labels > 0, reference > 0) >= 0.985
     assert dice(labels == IPH, reference == IPH) >= 0.98
     # In bfloat16 it is 0.977 to 0.982, by rounding alone; in float32 it is 1.
     assert dice(labels == IVH, reference == IVH) >= 0.975
-    assert (first.as_numpy("SCORES") > 0.5).all()
-    marked = first.as_numpy("PROBABILITY")[labels > 0] / 255
+    assert (answer.as_numpy("SCORES") > 0.5).all()
+    marked = answer.as_numpy("PROBABILITY")[labels > 0] / 255
     assert marked.min() > 0.2
-    assert (first.as_numpy("AGREEMENT")[labels > 0] == 255).all()
+    assert (answer.as_numpy("AGREEMENT")[labels > 0] == 255).all()
+
+
+@needs_weights
+def test_the_same_head_gets_the_same_answer_each_time(triton):
+    first, second = (ask(triton, *skull()) for _ in range(2))
+    for name in ("LABELS", "SCORES", "PROBABILITY", "AGREEMENT"):
+        assert first.as_numpy(name).tobytes() == second.as_numpy(name).tobytes()
 
 
 @needs_weights
@@ -135,11 +140,9 @@ def test_what_cannot_be_read_is_refused_and_the_next_request_served(triton):
 
 
 @needs_weights
-@needs_real_case
-@pytest.mark.filterwarnings("ignore:Invalid value for VR UI:UserWarning")
-def test_an_urgent_request_passes_those_that_wait(triton, case):
+def test_an_urgent_request_passes_those_that_wait(triton):
     """One runs, two wait, an urgent one comes: it is answered second."""
-    volume, affine = case[0][18:30], case[1]
+    volume, affine = skull()
     order = []
 
     async def send(name, priority):
