@@ -13,7 +13,7 @@ demo: setup ## Send synthetic studies through the whole stack and show what was 
 	$(BIN)/sinsok demo
 
 test: lint audit ## All tests, against real parts on free ports
-	@# Tests on real parts wait more than they compute: five groups run beside each other, but for those that need the
+	@# Tests on real parts wait more than they compute: four groups run beside each other, but for those that need the
 	@# machine alone. What a shell puts into the background ignores an interrupt, and these have processes to end.
 	@run() { \
 		name=$$1; ports=$$2; shift 2; \
@@ -21,13 +21,13 @@ test: lint audit ## All tests, against real parts on free ports
 	}; \
 	shared="not alone and not record"; \
 	trap 'trap - INT TERM; kill -INT 0' INT TERM; \
-	{ run unit 0 tests/unit; unit=$$?; run record 13000 tests/integration -m record && exit $$unit; } & first=$$!; \
-	run e2e-1 16500 tests/e2e/test_[a-k]*.py -m "not alone" & second=$$!; \
-	run e2e-2 20000 tests/e2e/test_[l-z]*.py -m "not alone" & third=$$!; \
-	run integration 24000 tests/integration/test_[d-z]*.py -m "$$shared" & fourth=$$!; \
+	run unit 0 tests/unit & first=$$!; \
+	run e2e 18000 tests/e2e/test_[!c]*.py -m "$$shared" & second=$$!; \
+	run integration 23000 tests/e2e/test_churn.py tests/integration/test_[d-z]*.py -m "$$shared" & third=$$!; \
 	TEST_PORTS=28000 $(BIN)/pytest tests/contract tests/integration/test_[a-c]*.py -m "$$shared"; failed=$$?; \
-	for group in $$first $$second $$third $$fourth; do wait $$group || failed=1; done; \
-	for name in unit record e2e-1 e2e-2 integration; do cat .local/test-$$name.log; done; exit $$failed
+	TEST_PORTS=13000 $(BIN)/pytest tests/integration -m record || failed=1; \
+	for group in $$first $$second $$third; do wait $$group || failed=1; done; \
+	for name in unit e2e integration; do cat .local/test-$$name.log; done; exit $$failed
 	@$(BIN)/pytest tests/e2e tests/integration -m alone
 
 lint: setup ## ruff, mypy --strict, import-linter

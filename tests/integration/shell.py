@@ -135,7 +135,7 @@ class ShellProcess:
         assert self._process is not None
         self._process.send_signal(number)
 
-    def wait(self, seconds: float = 60) -> int:
+    def wait(self, seconds: float = 180) -> int:
         """The exit code."""
         assert self._process is not None
         return self._process.wait(seconds)
@@ -168,6 +168,6 @@ class ShellProcess:
             self._process.wait()
 
 
-def eventually(check: Callable[[], T], seconds: float = 120) -> T:
+def eventually(check: Callable[[], T], seconds: float = 300) -> T:
     """Repeat until it no longer raises AssertionError; its last complaint after so many seconds."""
     return wait_until(check, seconds=seconds, every_s=0.3)
