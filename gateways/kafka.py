@@ -1,6 +1,6 @@
 """Kafka for the processes that are not stream hops: a producer and a reader, on confluent-kafka.
 
-Every function here says in one line, within seconds, when the broker is away (:class:`schemas.failures.Unavailable`).
+Every function here says in one line, within seconds, when the broker is away (:class:`schemas.failures.BrokerAway`).
 librdkafka's own chatter goes to the ``librdkafka`` logger and never to the terminal.
 """
 
@@ -18,7 +18,7 @@ from confluent_kafka.admin import AdminClient
 
 from schemas.base import Event
 from schemas.envelope import Headers, encode
-from schemas.failures import Unavailable
+from schemas.failures import BrokerAway, Unavailable
 from schemas.topics import MAX_EVENT_BYTES
 
 ANSWER_SECONDS: Final = 5.0
@@ -100,7 +100,7 @@ def admin(bootstrap: str) -> AdminClient:
 def publish(producer: Producer, topic: str, event: Event) -> None:
     """Write an event and wait until the broker has it. For the rare event: this is one round trip.
 
-    Raises :class:`Unavailable` where the broker does not take it.
+    Raises :class:`BrokerAway` where the broker does not take it.
     """
     failures: list[KafkaError] = []
     message = encode(event)
@@ -115,7 +115,7 @@ def publish(producer: Producer, topic: str, event: Event) -> None:
     if waiting or failures:
         producer.purge()
         reason = failures[0].str() if failures else f"no answer within {ANSWER_SECONDS:.0f} s"
-        raise Unavailable(f"Kafka did not take an event for {topic}: {reason}")
+        raise BrokerAway(f"Kafka did not take an event for {topic}: {reason}")
 
 
 def read(bootstrap: str, topics: Iterable[str], start: Start = "beginning", follow: bool = False) -> Iterator[Record]:
@@ -160,7 +160,7 @@ def spans(consumer: Consumer, bootstrap: str, topics: Iterable[str]) -> dict[Pla
     wanted, known = list(topics), metadata(consumer, bootstrap)
     absent = [topic for topic in wanted if topic not in known]
     if absent:
-        raise Unavailable(f"Kafka at {bootstrap} has no topic {', '.join(absent)}: create it with `sinsok topics`")
+        raise Unavailable(f"Kafka at {bootstrap} has no topic {', '.join(absent)}: `sinsok topics --apply` creates it")
     places = [(topic, number) for topic in wanted for number in known[topic].partitions]
     return {place: span(consumer, bootstrap, place) for place in places}
 
@@ -192,7 +192,7 @@ def records(
         elif error.code() == KafkaError._AUTO_OFFSET_RESET:
             raise Dropped(place)
         elif not error.retriable() and error.code() != KafkaError._ALL_BROKERS_DOWN:
-            raise Unavailable(f"Kafka at {bootstrap}: {error.str()}")
+            raise BrokerAway(f"Kafka at {bootstrap}: {error.str()}")
 
 
 def quiet(bootstrap: str) -> dict[str, Any]:
@@ -207,17 +207,17 @@ def quiet(bootstrap: str) -> dict[str, Any]:
 
 
 def metadata(client: Any, bootstrap: str) -> dict[str, Any]:
-    """The topics of a broker, by name. Raises :class:`Unavailable` where it does not answer."""
+    """The topics of a broker, by name. Raises :class:`BrokerAway` where it does not answer."""
     try:
         return dict(client.list_topics(timeout=ANSWER_SECONDS).topics)
     except KafkaException as error:
-        raise Unavailable(f"Kafka at {bootstrap} does not answer: {error.args[0].str()}") from error
+        raise BrokerAway(f"Kafka at {bootstrap} does not answer: {error.args[0].str()}") from error
 
 
 def span(consumer: Consumer, bootstrap: str, place: Place) -> tuple[int, int]:
     """First offset of a partition and the one after its last.
 
-    It may be a moment without a leader, as after its creation. Raises :class:`Unavailable`.
+    It may be a moment without a leader, as after its creation. Raises :class:`BrokerAway`.
     """
     until = time.monotonic() + ANSWER_SECONDS
     while True:
@@ -225,7 +225,7 @@ def span(consumer: Consumer, bootstrap: str, place: Place) -> tuple[int, int]:
             low, high = consumer.get_watermark_offsets(TopicPartition(*place), timeout=ANSWER_SECONDS)
         except KafkaException as error:
             if time.monotonic() > until:
-                raise Unavailable(f"Kafka at {bootstrap}: {place[0]} {place[1]}: {error.args[0].str()}") from error
+                raise BrokerAway(f"Kafka at {bootstrap}: {place[0]} {place[1]}: {error.args[0].str()}") from error
             time.sleep(0.1)
         else:
             return int(low), int(high)

@@ -23,7 +23,7 @@ class AlarmKind(StrEnum):
     CERTIFICATE = "certificate"
     """It is over, or soon will be."""
     ARCHIVE_BEHIND = "archive_behind"
-    """Records are old enough to go, and not archived."""
+    """Records have waited for the archive for too long."""
     AUDIT_BEHIND = "audit_behind"
 
 
@@ -31,7 +31,9 @@ class AlarmEvent(Event):
     """An event of an alarm's life."""
 
     kind: AlarmKind
-    subject: str = Field(description="What it is about: a site, suwon/CT1, a process, a study key, the name of a file")
+    subject: str = Field(
+        description="What it is about: a site, suwon/CT1, a consumer group, a process, the path of a file"
+    )
     since: Utc
 
     @property

@@ -4,6 +4,7 @@
 
     PortFailure
     ├── Unavailable         the far side is away: try again, the same input may succeed
+    │   └── BrokerAway      it is Kafka that is away
     ├── Busy                this one cannot be taken now, others can: try it again, and go on with them
     ├── Unreadable          this input will never work: report it, do not try again
     │   └── NotInstalled    there is no such model here: another may take its place
@@ -17,6 +18,10 @@ class PortFailure(Exception):
 
 class Unavailable(PortFailure):
     """A passing failure: a server that is away, overloaded or too slow. Retried with backoff."""
+
+
+class BrokerAway(Unavailable):
+    """Kafka does not answer, or not in time: `sinsok status` shows whether it runs."""
 
 
 class Busy(PortFailure):

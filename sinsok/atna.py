@@ -18,7 +18,6 @@ from schemas.failures import Unavailable, Unreadable
 from schemas.topics import AUDIT_TRAIL
 from schemas.trail import LINK, MISSING, AuditRecord
 from sinsok import auditing
-from sinsok.errors import UserError
 from sinsok.history import read_history
 from sinsok.settings import Settings
 
@@ -45,8 +44,8 @@ def send_messages(
 ) -> Sent:
     """Send what was audited from ``begin`` on and before ``end``, as the trail has it, and note that it was exported.
 
-    ``address`` is how the note names the server. Raises :class:`UserError` where the server, the broker or the archive
-    does not do its part; what had been sent until then is noted all the same.
+    ``address`` is how the note names the server. Raises :class:`Unavailable` and :class:`Unreadable` where the server,
+    the broker or the archive does not do its part; what had been sent until then is noted all the same.
     """
     sent = Sent()
     try:
@@ -62,7 +61,7 @@ def send_messages(
             finally:
                 auditing.note_export(settings, INSTALLATION, f"syslog {address}", sent.messages)
     except (Unavailable, Unreadable) as error:
-        raise UserError(f"{error}; {sent.messages} messages had been sent") from None
+        raise type(error)(f"{error}; {sent.messages} messages had been sent") from None
     return sent
 
 

@@ -8,15 +8,18 @@ from datetime import MAXYEAR, UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from pydantic import TypeAdapter, ValidationError
+
 from gateways import kafka
 from gateways.audit.head import Heads
 from gateways.audit.keys import Signer, UnusableKey, Verifier, public_key, public_place, signer
 from gateways.kafka import Record
 from schemas.audit import AuditExported, RecordAct
 from schemas.base import Event
+from schemas.paging import Name
 from schemas.topics import AUDIT_ACTS, AUDIT_TRAIL, DEAD_LETTERS, Topic, all_topics
 from schemas.trail import AuditRecord
-from sinsok.errors import UserError
+from sinsok.errors import UsageError, UserError
 from sinsok.settings import Settings
 from sinsok.wording import printable, summary
 from streams.dead_letters import read_obituary
@@ -66,24 +69,35 @@ def tell(record: Record, event: Event | None) -> str:
 
 
 def note_export(settings: Settings, site: str, what: str, records: int) -> None:
-    """Put an export on record. Raises :class:`schemas.failures.Unavailable`."""
+    """Put an export on record. Raises :class:`schemas.failures.BrokerAway`."""
     note(settings, AuditExported(time=datetime.now(UTC), site=site, by=account(), what=what, records=records))
 
 
 def note(settings: Settings, act: RecordAct) -> None:
-    """Put an act on record. Raises :class:`schemas.failures.Unavailable`."""
+    """Put an act on record. Raises :class:`schemas.failures.BrokerAway`."""
     kafka.publish(kafka.producer(settings.kafka.bootstrap_servers), AUDIT_ACTS.name, act)
 
 
 def around(links: Iterable[AuditRecord]) -> tuple[datetime, datetime | None]:
-    """A period for :func:`read` that holds what these are about; their times are rounded."""
+    """A period for :func:`sinsok.history.read_history` that holds what these are about; their times are rounded."""
     times = [one.time for one in links]
     latest = max(times)
     return min(times) - _ROUNDED, None if latest.year == MAXYEAR else latest + _ROUNDED
 
 
-def account() -> str:
-    """Who does this: the user of the machine."""
+def account(by: str | None = None) -> str:
+    """Who does this: who is named, else the user of the machine, whose name is made one that an event takes.
+
+    Raises :class:`UsageError` where the one named is none that an event takes.
+    """
+    if by is not None:
+        try:
+            name: str = TypeAdapter(Name).validate_python(by)
+        except ValidationError:
+            raise UsageError(
+                f"{printable(by)!r} is no name that an event takes: say --by NAME, of letters, digits and . _ @ -"
+            ) from None
+        return name
     try:
         named = re.sub(r"[^A-Za-z0-9._@-]", "_", getpass.getuser())[:64]
     except (KeyError, OSError):

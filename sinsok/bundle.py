@@ -11,7 +11,7 @@ from gateways.audit.bundle import Excerpt, bundle
 from gateways.audit.canonical import record_digest
 from gateways.kafka import Place, Record
 from gateways.objects import write_whole
-from schemas.failures import Unavailable, Unreadable
+from schemas.failures import Unreadable
 from schemas.identity import study_key
 from schemas.topics import AUDIT_TRAIL
 from sinsok import auditing
@@ -42,7 +42,8 @@ def write_bundle(
     """Write what is recorded of the study with this StudyInstanceUID into a file, and note that it was exported.
 
     Waits for a checkpoint where one is due; ``say`` hears of that. Without ``site`` it is the one that knows the study.
-    Raises :class:`UserError` and then writes nothing: no key, no such study, a broken chain, a file that is there.
+    Raises :class:`UserError` and then writes nothing: no key, no such study, a broken chain, a file that is there; and
+    what :func:`gateways.archive.history.read` and :func:`sinsok.auditing.note` raise.
     """
     if place.exists():
         raise UserError(f"{place} is there already: name another file")
@@ -59,10 +60,6 @@ def write_bundle(
         # Noted before the file is there: an export that is not noted would be worse than a note without one.
         auditing.note_export(settings, name, f"bundle of study {study}", len(events))
         write_whole(place, data)
-    except Unavailable as error:
-        raise UserError(f"{error}; `sinsok status` shows what runs") from None
-    except Unreadable as error:
-        raise UserError(str(error)) from None
     except OSError as error:
         raise UserError(f"{place} cannot be written: {error.strerror}") from None
     return Bundle(place, name, len(events), len(excerpt.unsigned), signer.id)

@@ -7,7 +7,7 @@ from typing import Final
 import click
 
 from schemas.failures import PortFailure
-from sinsok.errors import UserError
+from sinsok.errors import UserError, in_a_line
 
 COMMANDS: Final[dict[str, str]] = {
     "demo": "Run the main job on synthetic studies and show what happened.",
@@ -63,11 +63,11 @@ def cli(debug: bool) -> None:
 
 
 def main() -> None:
-    """Entry point: a UserError becomes one line on stderr and its exit code."""
+    """Entry point: a UserError, or a port's failure, becomes one line on stderr and its exit code."""
     try:
         cli()
     except (UserError, PortFailure) as error:
         if "--debug" in sys.argv[1:]:
             raise
-        click.echo(f"error: {error}", err=True)
+        click.echo(in_a_line(error), err=True)
         sys.exit(error.exit_code if isinstance(error, UserError) else 1)

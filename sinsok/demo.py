@@ -172,5 +172,5 @@ def _records(bootstrap: str, topics: list[str], until: float) -> Iterator[kafka.
         except queue.Empty:
             return
         if isinstance(record, Unavailable):
-            raise UserError(str(record))
+            raise record
         yield record

@@ -6,6 +6,8 @@
     └── UsageError   exit code 2: it was asked for wrongly (an unknown name, a file that is no configuration)
 """
 
+from schemas.failures import BrokerAway, PortFailure
+
 
 class UserError(Exception):
     """Ends a command with one clear line on stderr; the traceback shows with ``--debug`` only."""
@@ -17,3 +19,9 @@ class UsageError(UserError):
     """The command, its arguments or the configuration are wrong."""
 
     exit_code = 2
+
+
+def in_a_line(error: UserError | PortFailure) -> str:
+    """What a command or a process of one says on stderr before it ends."""
+    remedy = "; `sinsok status` shows what runs" if isinstance(error, BrokerAway) else ""
+    return f"error: {error}{remedy}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from gateways.text import printable as printable
 from schemas.alarms import AlarmCleared, AlarmRaised
 from schemas.audit import (
     AuditExported,
@@ -167,11 +168,6 @@ def details(what: Event | Obituary) -> list[str]:
             return [f"was record {what.offset} of {what.topic}, partition {what.partition}"]
         case _:
             return []
-
-
-def printable(text: str) -> str:
-    """Text without what could steer a terminal: names and UIDs come from outside."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def _step(what: StepTaken) -> str:

@@ -16,11 +16,11 @@ from gateways import kafka, metrics
 from gateways.archive.run import MEBIBYTE, Run
 from gateways.archive.segment import Segment
 from gateways.archive.settings import ArchiveSettings
-from gateways.archive.store import Beginning, SegmentStore
+from gateways.archive.store import WHAT_TO_DO, Beginning, SegmentStore
 from gateways.kafka import ANSWER_SECONDS, Place
 from schemas.audit import INSTALLATION, Origin, RecordAct, SegmentArchived
 from schemas.base import utc
-from schemas.failures import Unavailable, Unreadable
+from schemas.failures import BrokerAway, Unavailable, Unreadable
 
 GROUP: Final = "sinsok-archiver"
 BY: Final = "archiver"
@@ -56,7 +56,7 @@ def forget(bootstrap: str) -> bool:
     except KafkaException as error:
         if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
             return False
-        raise Unavailable(f"Kafka at {bootstrap} does not forget {GROUP}: {error.args[0].str()}") from error
+        raise BrokerAway(f"Kafka at {bootstrap} does not forget {GROUP}: {error.args[0].str()}") from error
     return True
 
 
@@ -201,7 +201,7 @@ class Collector:
             newest.verify()
         except Unreadable as error:
             if low > newest.first:
-                raise
+                raise Unreadable(f"{error}; {WHAT_TO_DO}") from None
             log.error("segment is damaged, its records are archived again", error=str(error))
             self._store.discard(newest)
             return self._store.newest((newest.topic, newest.partition))

@@ -13,7 +13,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicP
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from gateways import kafka_topics
-from gateways.archive.store import SegmentStore
+from gateways.archive.store import WHAT_TO_DO, SegmentStore
 from gateways.kafka import ANSWER_SECONDS, Place
 from schemas.audit import INSTALLATION, Origin, RecordsDropped
 from schemas.base import utc
@@ -132,7 +132,7 @@ class Retention:
                 if time.monotonic() >= until:
                     break
         except (Unreadable, Unavailable) as error:
-            return sound, [f"{_named(place)}: nothing from {sound} on may go: {error}"]
+            return sound, [f"{_named(place)}: nothing from {sound} on may go: {error}; {WHAT_TO_DO}"]
         return sound, []
 
     def _drop(self, place: Place, end: int, now: float) -> list[str]:

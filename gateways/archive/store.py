@@ -21,6 +21,8 @@ from gateways.objects import FileStore, write_whole
 from schemas.failures import Unavailable, Unreadable
 
 FOLDER: Final = "archive"
+WHAT_TO_DO: Final = "`sinsok archive verify` names all that is damaged or missing, docs/archive.md says what to do"
+"""Behind a fault, where a person reads of it; not in its text, which `sinsok archive verify` prints too."""
 _NUMBER: Final = re.compile(r"(\d+)|_(\d+)\.json")
 
 
@@ -44,11 +46,11 @@ class Seam:
     after: Segment
 
     def __str__(self) -> str:
-        where = f"archive of {self.before.topic}/{self.before.partition}"
+        place = (self.before.topic, self.before.partition)
         if self.after.first > self.before.next:
-            return f"{where}: records {self.before.next} to {self.after.first - 1} are missing"
+            return missing(place, self.before.next, self.after.first)
         twice = f"{self.after.first} to {min(self.before.last, self.after.last)}"
-        return f"{where}: records {twice} stand twice, in {self.before.path.name} and {self.after.path.name}"
+        return f"{_named(place)}: records {twice} stand twice, in {self.before.path.name} and {self.after.path.name}"
 
 
 class SegmentStore:
@@ -96,13 +98,12 @@ class SegmentStore:
         Raises as :meth:`beginning`.
         """
         beginning, segments = self.beginning(place), self.segments(place)
-        where = f"archive of {place[0]}/{place[1]}"
         if beginning is None:
-            return f"{where}: where it begins is not known, {self._note(place)} is missing" if segments else ""
+            return f"{_named(place)}: where it begins is not known, {self._note(place)} is missing" if segments else ""
         if not segments:
-            return f"{where}: all records from {beginning.first} on are missing"
+            return f"{_named(place)}: all records from {beginning.first} on are missing"
         if segments[0].first > beginning.first:
-            return f"{where}: records {beginning.first} to {segments[0].first - 1} are missing"
+            return missing(place, beginning.first, segments[0].first)
         return ""
 
     def strangers(self, place: Place) -> list[Path]:
@@ -150,6 +151,15 @@ class SegmentStore:
 def seams(segments: Iterable[Segment]) -> list[Seam]:
     """Where segments of one partition, in order, leave records out or hold them twice."""
     return [Seam(before, after) for before, after in pairwise(segments) if after.first != before.next]
+
+
+def missing(place: Place, begin: int, end: int) -> str:
+    """That the archive of a partition lacks the records from ``begin`` to before ``end``, in one line."""
+    return f"{_named(place)}: records {begin} to {end - 1} are missing"
+
+
+def _named(place: Place) -> str:
+    return f"archive of {place[0]}/{place[1]}"
 
 
 def _inside(folder: Path) -> Iterator[Path]:

@@ -64,19 +64,22 @@ class Heads:
     def read(self, chain: str, verifier: Verifier) -> Head | None:
         """The head of a chain; None where it has no file. Raises :class:`UnusableHead`."""
         place = self.place(chain)
+        mend = f"bring the newest back, or `sinsok audit verify`, then `sinsok audit accept --chain {chain}`"
         try:
             head = Head.model_validate_json(place.read_bytes())
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise UnusableHead(f"{place} cannot be read: {error.strerror}") from None
+            raise UnusableHead(f"{place} cannot be read: {error.strerror}; {mend}") from None
         except ValidationError:
             raise UnusableHead(
-                f"{place} is no head of a chain: it was changed, or written by another version"
+                f"{place} is no head of a chain: it was changed, or written by another version; {mend}"
             ) from None
         if not verifier.knows(head.key):
-            raise UnusableHead(f"{place} is signed with {head.key}, no key of this installation")
+            raise UnusableHead(
+                f"{place} is signed with {head.key}, no key of this installation: name its public part in audit.retired"
+            )
         signed = canonical(head, without=frozenset({"signature"}))
         if head.chain != chain or not verifier.verify(head.key, head.signature or "", signed):
-            raise UnusableHead(f"{place} was changed: its signature does not fit")
+            raise UnusableHead(f"{place} was changed: its signature does not fit; {mend}")
         return head

@@ -59,7 +59,7 @@ class Calls:
     """Times the calls to librdkafka of one thread, so that another sees one that never comes back.
 
     ``rd_kafka_send_offsets_to_transaction`` does not keep to its timeout while the group's coordinator is away, and may
-    then hang for ever: librdkafka issues 5456 and 5511, open in 2.14.
+    then hang for ever (librdkafka 2.14).
     """
 
     def __init__(self) -> None:

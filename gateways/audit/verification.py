@@ -99,10 +99,11 @@ class TrailInspection:
         """Hold the records of the event topics, in archive and broker, against the trail, after :meth:`finish`.
 
         Returns what is wrong, and how many records are newer than the newest audited of their partition: they still
-        wait. Such as are older than ``since`` should not.
+        wait. Such as are older than ``since`` should not. Where the trail lacks records nobody can say what was put in.
         """
         since_ms = since.timestamp() * 1000
-        overdue: dict[Place, list[int]] = defaultdict(list)
+        lost = any(one.kind in (FaultKind.REMOVED, FaultKind.TRUNCATED) for one in self._faults)
+        unaudited: dict[Place, list[int]] = defaultdict(list)
         newest = {place: max(offsets) for place, offsets in self._audited.items()}
         faults, waiting = [], 0
         for record in stream:
@@ -113,21 +114,21 @@ class TrailInspection:
                 if record_digest(record) != f"sha256:{audited.digest.hex()}":
                     said = "what stands there is not what was audited"
                     faults.append(Fault(FaultKind.CHANGED, audited.chain, audited.sequence, said, at=at))
-            elif record.offset < newest.get(place, -1):
-                faults.append(Fault(FaultKind.INSERTED, "none", 0, "no audit record knows it", at=at))
-            elif record.timestamp_ms < since_ms:
-                overdue[place].append(record.offset)
-            else:
+            elif record.offset > newest.get(place, -1) and record.timestamp_ms >= since_ms:
                 waiting += 1
-        for place, offsets in overdue.items():
-            said = (
-                f"{len(offsets)} records from here on have no audit record: does the auditor run, and read this topic?"
-            )
+            elif record.offset > newest.get(place, -1) or lost:
+                unaudited[place].append(record.offset)
+            else:
+                faults.append(Fault(FaultKind.INSERTED, "none", 0, "no audit record knows it", at=at))
+        why = "not compared, since the trail lacks some" if lost else "does the auditor run, and read this topic?"
+        for place, offsets in unaudited.items():
+            said = f"{len(offsets)} records from here to {offsets[-1]} have no audit record: {why}"
             faults.append(Fault(FaultKind.UNAUDITED, "none", 0, said, at=(*place, offsets[0])))
         for place, left in self._audited.items():
-            said = f"what it is about is neither on {place[0]} nor in the archive"
-            for offset, audited in left.items():
-                faults.append(Fault(FaultKind.REMOVED, audited.chain, audited.sequence, said, at=(*place, offset)))
+            for run in _runs(left):
+                audited = left[run.start]
+                said = f"what is audited from here to {run[-1]} is neither on {place[0]} nor readable in the archive"
+                faults.append(Fault(FaultKind.REMOVED, audited.chain, audited.sequence, said, at=(*place, run.start)))
         return sorted(faults, key=lambda one: (one.chain, one.sequence)), waiting
 
     def _add(self, name: str) -> ChainInspection:
@@ -173,3 +174,14 @@ class TrailInspection:
             said = f"record {known.sequence} of {known.chain} is about the same: {place[0]}/{place[1]}/{offset}"
             self._faults.append(Fault(FaultKind.INSERTED, link.chain, seen.sequence, said, at=seen.at))
         self._audited[place][offset] = Audited(bytes.fromhex(link.digest[7:]), link.chain, seen.sequence)
+
+
+def _runs(offsets: Iterable[int]) -> list[range]:
+    """Those that follow each other together: a segment of the archive that is lost is one fault."""
+    runs: list[range] = []
+    for offset in sorted(offsets):
+        if runs and runs[-1].stop == offset:
+            runs[-1] = range(runs[-1].start, offset + 1)
+        else:
+            runs.append(range(offset, offset + 1))
+    return runs

@@ -27,8 +27,9 @@ from gateways.letters.acts import (
     TopicGone,
 )
 from gateways.letters.box import Case, Group, State, grouped
-from gateways.letters.contents import contents, plain, visible
+from gateways.letters.contents import contents, plain
 from gateways.letters.letter import Place, study_event
+from gateways.text import printable
 from schemas.audit import RecordAct, Sight
 from schemas.base import Event
 from schemas.failures import PortFailure, Refused, Unavailable
@@ -147,7 +148,7 @@ def _back(case: Case) -> Response:
 
 def _page(request: Request, overview: Overview, case: Case, *, status: int = 200, message: str = "") -> HTMLResponse:
     record = _carried(request, overview, case) if status == 200 else None
-    headers = [(visible(name), plain(value)) for name, value in case.letter.headers] if record else []
+    headers = [(printable(name), plain(value)) for name, value in case.letter.headers] if record else []
     return render(
         request,
         "dead_letter.html",
@@ -197,5 +198,5 @@ def _sorting(request: Request) -> Iterator[None]:
 
 def _command(group: Group) -> str:
     """To be pasted into a shell: what hops and errors are called comes from outside."""
-    hop, error = (shlex.quote(visible(said)) for said in (group.cause.hop, group.cause.error))
+    hop, error = (shlex.quote(printable(said)) for said in (group.cause.hop, group.cause.error))
     return f"sinsok dead-letters requeue --hop {hop} --error {error}"

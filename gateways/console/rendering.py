@@ -15,7 +15,7 @@ from gateways.console.backstage import backstage
 from gateways.console.sessions import Session, form_token
 from gateways.console.settings import Language
 from gateways.console.words import LANGUAGES, Words, catalogue, language_of
-from gateways.letters.contents import visible
+from gateways.text import printable
 
 THEMES: Final = ("system", "dark", "light")
 STATIC: Final = Path(__file__).parent / "static"
@@ -35,7 +35,7 @@ def _environment(language: Language) -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["t"] = catalogue(language).gettext
-    environment.filters["visible"] = visible
+    environment.filters["visible"] = printable
     environment.install_gettext_translations(catalogue(language), newstyle=True)  # type: ignore[attr-defined]
     return environment
 

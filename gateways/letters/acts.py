@@ -102,9 +102,14 @@ class Desk:
                 " lets it go once more"
             )
         if not (origin.topic in _HANDLED or origin.topic.startswith("alerts.")):
-            raise TopicGone(f"letter {letter.place} says that it came from {origin.topic}, which no hop reads")
+            raise TopicGone(
+                f"letter {letter.place} says that it came from {origin.topic}, which no hop reads: discard it"
+            )
         if not outbound.has(origin.topic):
-            raise TopicGone(f"letter {letter.place} came from {origin.topic}, which the broker does not have")
+            raise TopicGone(
+                f"letter {letter.place} came from {origin.topic}, which the broker does not have: `sinsok topics"
+                " --apply`, or discard it"
+            )
         outbound.send(origin.topic, origin.partition, record.key, record.value, _headers(letter, attempt))
         # Only now: whoever ends between the two leaves an open letter, which is sent once more. That does no harm,
         # because the copy is the same event with the same id, and consumers drop what they have seen.

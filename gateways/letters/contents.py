@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from gateways.kafka import Record
+from gateways.text import printable
 from schemas.envelope import NotAnEvent, decode
 
 _SHOWN_CHARACTERS: Final = 100_000
@@ -59,17 +60,12 @@ def contents(record: Record) -> Contents:
 
 def plain(raw: bytes | None) -> str:
     """A key or a header in one line."""
-    return visible((raw or b"").decode(errors="backslashreplace"))
-
-
-def visible(text: str) -> str:
-    """Text without what could steer a terminal, turn a page's direction, or not be encoded."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    return printable((raw or b"").decode(errors="backslashreplace"))
 
 
 def _told(kind: Kind, name: str, text: str) -> Contents:
     shown = text[:_SHOWN_CHARACTERS]
-    return Contents(kind, name, tuple(visible(line) for line in shown.splitlines()), cut=len(text) > len(shown))
+    return Contents(kind, name, tuple(printable(line) for line in shown.splitlines()), cut=len(text) > len(shown))
 
 
 def _dump(value: bytes) -> list[str]:

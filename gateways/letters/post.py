@@ -9,7 +9,7 @@ from gateways import kafka
 from gateways.kafka import ANSWER_SECONDS, Record
 from gateways.letters.letter import Place
 from schemas.envelope import Headers
-from schemas.failures import Refused, Unavailable
+from schemas.failures import BrokerAway, Refused
 from schemas.topics import DEAD_LETTERS, MAX_EVENT_BYTES
 
 _MARGIN_BYTES: Final = 64 * 1024
@@ -20,7 +20,7 @@ _ANY: Final = -1
 def fetch(bootstrap: str, place: Place) -> Record | None:
     """The letter at a place; None where the broker has none there (any more).
 
-    Takes seconds at the most. Raises :class:`Unavailable` where the broker does not answer.
+    Takes seconds at the most. Raises :class:`BrokerAway` where the broker does not answer.
     """
     partition = (DEAD_LETTERS.name, place.partition)
     with kafka.reader(bootstrap, **{"auto.offset.reset": "error"}) as consumer:
@@ -46,8 +46,8 @@ def _first(consumer: Consumer, bootstrap: str, place: Place) -> Record | None:
             continue
         if error.code() in (KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET):
             return None
-        raise Unavailable(f"Kafka at {bootstrap}: {error.str()}")
-    raise Unavailable(f"Kafka at {bootstrap} did not give letter {place} within {ANSWER_SECONDS:.0f} s")
+        raise BrokerAway(f"Kafka at {bootstrap}: {error.str()}")
+    raise BrokerAway(f"Kafka at {bootstrap} did not give letter {place} within {ANSWER_SECONDS:.0f} s")
 
 
 class PostOffice:
@@ -78,14 +78,14 @@ class Post:
         self.producer: Producer = kafka.producer(bootstrap, **settings)
 
     def has(self, topic: str) -> bool:
-        """Whether the broker has a topic. Raises :class:`Unavailable`."""
+        """Whether the broker has a topic. Raises :class:`BrokerAway`."""
         return topic in kafka.metadata(self.producer, self._bootstrap)
 
     def send(self, topic: str, partition: int, key: bytes | None, value: bytes | None, headers: Headers) -> None:
         """Write a record, and return once the broker has it on all its replicas.
 
         Its key decides the partition, as for every writer; ``partition`` where it has none. Raises
-        :class:`Unavailable` where that is not known within seconds (it may be there), :class:`Refused` where the
+        :class:`BrokerAway` where that is not known within seconds (it may be there), :class:`Refused` where the
         broker will not have it.
         """
         answers: list[KafkaError | None] = []
@@ -102,7 +102,7 @@ class Post:
             return
         if failure.code() in _FOR_GOOD:
             raise Refused(f"{topic}: {failure.str()}")
-        raise Unavailable(f"Kafka at {self._bootstrap} did not confirm a record for {topic}: {failure.str()}")
+        raise BrokerAway(f"Kafka at {self._bootstrap} did not confirm a record for {topic}: {failure.str()}")
 
 
 _FOR_GOOD: Final = frozenset(

@@ -31,7 +31,6 @@ _SELDOM_S: Final = 60.0
 """Between two looks at clocks and certificates, or one of the others where that is longer."""
 _OF_TOPICS: Final = (AlarmKind.SITE_SILENT, AlarmKind.SCANNER_SILENT, AlarmKind.STUDY_OPEN, AlarmKind.AI_NEVER_RAN)
 _OF_GROUPS: Final = (AlarmKind.LAG, AlarmKind.ARCHIVE_BEHIND, AlarmKind.AUDIT_BEHIND)
-_SELDOM: Final = (AlarmKind.CLOCK_SKEW, AlarmKind.CERTIFICATE)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from gateways.watch.ledger import Ledger
 from gateways.watch.studies import Late, unread
 from schemas.alarms import AlarmRaised
 from schemas.audit import INSTALLATION
-from schemas.failures import Unavailable
 from schemas.topics import ALARMS
 from sinsok.errors import UsageError, UserError
 from sinsok.settings import Settings, load
@@ -53,10 +52,7 @@ def command(everything: bool, ai: bool, site: str | None, as_json: bool) -> None
 
 
 def _alarms(settings: Settings) -> list[tuple[AlarmRaised, datetime | None]]:
-    try:
-        return alarms(read(settings.kafka.bootstrap_servers, [ALARMS.name])).all
-    except Unavailable as error:
-        raise UserError(f"{error}; `sinsok status` shows what runs") from None
+    return alarms(read(settings.kafka.bootstrap_servers, [ALARMS.name])).all
 
 
 def _unread(settings: Settings) -> list[Late]:

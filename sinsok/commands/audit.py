@@ -2,7 +2,7 @@
 
 import ssl
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,25 +10,23 @@ from typing import Final
 
 import click
 
-from gateways import kafka
 from gateways.audit import keys
 from gateways.audit.chain import Broken
+from gateways.audit.fault import Fault
 from gateways.audit.head import Heads, UnusableHead
 from gateways.audit.keys import UnusableKey
 from gateways.audit.syslog import SyslogServer
 from gateways.audit.tails import accepted
 from gateways.audit.verification import TrailInspection
-from gateways.kafka import Record
 from gateways.process import Taken, hold
 from gateways.tls import TlsSettings
 from schemas.audit import INSTALLATION
-from schemas.failures import Unavailable, Unreadable
 from schemas.topics import AUDIT_TRAIL
 from sinsok import auditing
 from sinsok.atna import send_messages
 from sinsok.bundle import write_bundle
 from sinsok.errors import UsageError, UserError
-from sinsok.history import read_history
+from sinsok.history import going_on, read_history
 from sinsok.parameters import TIME
 from sinsok.settings import Settings, load
 from sinsok.wording import printable
@@ -67,41 +65,43 @@ def init() -> None:
 def verify(name: str | None, stream: bool) -> None:
     """Check every record, link and signature of the trail, and where each chain ends. Exit code 1 on any fault.
 
-    One line for each fault: what kind, which records of which chain, and where they stand.
+    One line for each fault: what kind, which records of which chain, and where they stand. What is damaged in the
+    archive is told beside, and what can be read is checked.
     """
     if stream and name:
         raise UsageError("--stream is about all chains: leave --chain out")
     settings = load()
     heads = auditing.heads(settings)
     names = {*settings.sites, INSTALLATION, *heads.chains()} if heads.chains() else set()
-    lines, inspection = _inspected(settings, names, heads, remember=stream)
-    faults = inspection.finish()
-    shown = {chain: one for chain, one in inspection.chains.items() if name in (None, chain)}
-    if not shown:
-        if not inspection.chains:
-            raise UserError("there is no audit trail yet: `sinsok run auditor` writes it")
-        raise UserError(f"there is no chain {name!r}; chains are {', '.join(sorted(inspection.chains))}")
-    lines += [str(fault) for fault in faults if name in (None, fault.chain)]
-    for chain, one in shown.items():
-        newest = f", the newest {len(one.unsigned)} not signed yet" if one.unsigned else ""
-        click.echo(f"{chain}: {one.records} records, {one.checkpoints} of them checkpoints{newest}")
-    if stream:
-        lines += _compared(settings, inspection)
-    for line in lines:
-        click.echo(printable(line))
-    click.echo(f"{len(lines)} faults" if lines else "as it was written")
-    if lines:
+    with going_on() as on_fault:
+        inspection = _inspected(settings, names, heads, on_fault, remember=stream)
+        faults = inspection.finish()
+        shown = {chain: one for chain, one in inspection.chains.items() if name in (None, chain)}
+        if not shown:
+            if not inspection.chains:
+                raise UserError("there is no audit trail yet: `sinsok run auditor` writes it")
+            raise UserError(f"there is no chain {name!r}; chains are {', '.join(sorted(inspection.chains))}")
+        for chain, one in shown.items():
+            newest = f", the newest {len(one.unsigned)} not signed yet" if one.unsigned else ""
+            click.echo(f"{chain}: {one.records} records, {one.checkpoints} of them checkpoints{newest}")
+        found = [fault for fault in faults if name in (None, fault.chain)]
+        if stream:
+            found += _compared(settings, inspection, on_fault)
+        for fault in found:
+            click.echo(printable(str(fault)))
+        click.echo(f"{len(found)} faults" if found else "as it was written")
+    if found:
         sys.exit(1)
 
 
 @command.command()
 @click.option("--chain", "name", metavar="NAME", required=True, help="A site, or sinsok for the installation.")
 def accept(name: str) -> None:
-    """Let a chain that lost its end, or its head, or that somebody else wrote behind, go on from where it stands.
+    """Accept a chain as it stands, after a loss that is explained.
 
-    For when that is explained, as after the broker came back from a backup. It goes on behind the newest record that a
-    checkpoint or the head vouches for; where the head's own is gone, behind the newest that is there. What the head
-    knew is kept beside it. The auditor must not run.
+    For a chain that lost its end, or its head, or that somebody else wrote behind, as after the broker came back from a
+    backup. It goes on behind the newest record that a checkpoint or the head vouches for; where the head's own is gone,
+    behind the newest that is there. What the head knew is kept beside it. The auditor must not run.
     """
     settings = load()
     heads, signer, verifier = auditing.heads(settings), auditing.own_signer(settings), auditing.verifier(settings)
@@ -113,17 +113,15 @@ def accept(name: str) -> None:
                 known = heads.read(name, verifier)
             except UnusableHead:
                 known = None
-            standing, passed = accepted(name, _trail(settings), known, verifier)
+            standing, passed = accepted(name, read_history(settings, [AUDIT_TRAIL.name]), known, verifier)
             place = heads.place(name)
             if place.exists():
                 place.rename(place.with_name(f"{name}.head.{datetime.now(UTC):%Y%m%dT%H%M%SZ}"))
             heads.write(standing.head, signer)
     except Taken as error:
-        raise UserError(f"the auditor (pid {error.pid}) runs: stop it first") from None
-    except (Broken, Unreadable) as error:
+        raise UserError(f"the auditor (pid {error.pid}) runs: `sinsok down auditor` stops it") from None
+    except Broken as error:
         raise UserError(f"chain {name}: {error}: only a missing end can be accepted; `sinsok audit verify`") from None
-    except Unavailable as error:
-        raise UserError(f"{error}; `sinsok status` shows what runs") from None
     click.echo(f"chain {name} goes on behind record {standing.chain.newest.sequence}")
     if passed:
         click.echo(f"{passed} records under its key are not the chain's and passed over: `sinsok audit verify`")
@@ -156,6 +154,10 @@ def export(
     """
     if (study_uid is None) == (syslog is None):
         raise UsageError("choose one: --study UID --out FILE, or --syslog HOST:PORT")
+    of_syslog = {"--ca": ca, "--cert": cert, "--key": key, "--from": begin, "--to": end}
+    chosen, others = ("--syslog", {"--site": site, "--out": out}) if study_uid is None else ("--study", of_syslog)
+    if given := [option for option, value in others.items() if value is not None]:
+        raise UsageError(f"{chosen} goes without {', '.join(given)}")
     settings = load()
     if study_uid is not None:
         if out is None:
@@ -191,42 +193,22 @@ def _tls(ca: Path | None, cert: Path | None, key: Path | None) -> TlsSettings:
 
 
 def _inspected(
-    settings: Settings, names: Iterable[str], heads: Heads, *, remember: bool
-) -> tuple[list[str], TrailInspection]:
+    settings: Settings, names: Collection[str], heads: Heads, on_fault: Callable[[str], None], *, remember: bool
+) -> TrailInspection:
     verifier, most = auditing.verifier(settings), settings.audit.checkpoint_records
-
-    def inspected(read: Callable[[], Iterable[Record]]) -> TrailInspection:
-        inspection = TrailInspection(list(names), heads, verifier, most, remember=remember)
-        for number, record in enumerate(read(), start=1):
-            inspection.take(record)
-            if number % _TELL_EVERY == 0:
-                click.echo(f"{number} records read", err=True)
-        return inspection
-
-    try:
-        return [], inspected(lambda: _trail(settings))
-    except Unreadable as error:
-        # What the broker has is looked at all the same.
-        live = inspected(lambda: kafka.read(settings.kafka.bootstrap_servers, [AUDIT_TRAIL.name]))
-        return [f"removed: {error}"], live
-    except Unavailable as error:
-        raise UserError(f"{error}; `sinsok status` shows what runs") from None
+    inspection = TrailInspection(names, heads, verifier, most, remember=remember)
+    for number, record in enumerate(read_history(settings, [AUDIT_TRAIL.name], on_fault=on_fault), start=1):
+        inspection.take(record)
+        if number % _TELL_EVERY == 0:
+            click.echo(f"{number} records read", err=True)
+    return inspection
 
 
-def _compared(settings: Settings, inspection: TrailInspection) -> list[str]:
+def _compared(settings: Settings, inspection: TrailInspection, on_fault: Callable[[str], None]) -> list[Fault]:
     # A site that is not configured any more has left its topics and its records in the trail.
     topics = sorted({topic.name for topic in auditing.audited_topics(settings)} | inspection.topics)
     since = datetime.now(UTC) - timedelta(seconds=settings.watch.audit_after_s)
-    try:
-        found, waiting = inspection.compare(read_history(settings, topics), since)
-    except Unreadable as error:
-        return [f"removed: {error}: the topics were not compared"]
-    except Unavailable as error:
-        raise UserError(f"{error}; `sinsok status` shows what runs") from None
+    found, waiting = inspection.compare(read_history(settings, topics, on_fault=on_fault), since)
     if waiting:
         click.echo(f"{waiting} records on the topics wait for their audit record")
-    return [str(one) for one in found]
-
-
-def _trail(settings: Settings) -> Iterable[Record]:
-    return read_history(settings, [AUDIT_TRAIL.name])
+    return found

@@ -1,13 +1,11 @@
 """``sinsok dead-letters``: what could not be handled, why, and what is to become of it."""
 
-import getpass
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import click
-from pydantic import TypeAdapter, ValidationError
 
 from gateways import kafka
 from gateways.kafka import Record
@@ -17,10 +15,10 @@ from gateways.letters.contents import contents
 from gateways.letters.letter import Place
 from gateways.letters.post import Post
 from schemas.failures import Refused
-from schemas.paging import Name
 from schemas.topics import AUDIT_ACTS, DEAD_LETTERS, topic_of
+from sinsok.auditing import account
 from sinsok.errors import UsageError, UserError
-from sinsok.history import read_history
+from sinsok.history import going_on, read_history
 from sinsok.letters import carried, described, told, told_of
 from sinsok.settings import Settings, load
 from sinsok.stack.processes import HOPS
@@ -65,15 +63,16 @@ def list_letters(everything: bool, site: str | None, hop: str | None, as_json: b
     settings = load()
     if site is not None and site not in settings.sites:
         raise UsageError(f"there is no site {site!r}: choose one of {', '.join(settings.sites)}")
-    box = _box(settings)
-    cases = box.cases(*State) if everything else box.cases(State.OPEN)
-    chosen = [case for case in cases if site in (None, case.letter.site) and hop in (None, case.letter.cause.hop)]
-    if not chosen and hop is not None and hop not in HOPS:
-        raise UsageError(f"there is no hop {hop!r}: choose one of {', '.join(HOPS)}")
-    for group in grouped(chosen):
-        click.echo(json.dumps(described(group), ensure_ascii=False) if as_json else told(group))
-    if not chosen and not as_json:
-        click.echo("no letters" if everything else "no open letters")
+    with going_on() as on_fault:
+        box = _box(settings, on_fault)
+        cases = box.cases(*State) if everything else box.cases(State.OPEN)
+        chosen = [case for case in cases if site in (None, case.letter.site) and hop in (None, case.letter.cause.hop)]
+        if not chosen and hop is not None and hop not in HOPS:
+            raise UsageError(f"there is no hop {hop!r}: choose one of {', '.join(HOPS)}")
+        for group in grouped(chosen):
+            click.echo(json.dumps(described(group), ensure_ascii=False) if as_json else told(group))
+        if not chosen and not as_json:
+            click.echo("no letters" if everything else "no open letters")
 
 
 @command.command("show")
@@ -84,15 +83,16 @@ def show(place: Place) -> None:
     Why it died, where it came from, what it was before, what became of it since, its headers and its bytes.
     """
     settings = load()
-    box = _box(settings)
-    case = box.case(place)
-    if case is None:
-        raise UserError(str(NoSuchLetter(place)))
-    for line in told_of(case, box):
-        click.echo(line)
-    for record in _records(settings, {place}):
-        for line in carried(case.letter, contents(record)):
+    with going_on() as on_fault:
+        box = _box(settings, on_fault)
+        case = box.case(place)
+        if case is None:
+            raise UserError(str(NoSuchLetter(place)))
+        for line in told_of(case, box):
             click.echo(line)
+        for record in _records(settings, {place}, on_fault):
+            for line in carried(case.letter, contents(record)):
+                click.echo(line)
 
 
 @command.command("requeue")
@@ -111,19 +111,19 @@ def requeue(places: tuple[Place, ...], hop: str | None, error: str | None, attem
     """
     if bool(places) == (hop is not None and error is not None) or (hop is None) != (error is None):
         raise UsageError("say which: PARTITION/OFFSET..., or --hop with --error")
-    settings, name = load(), _name(by)
-    box = _box(settings)
-    bootstrap = settings.kafka.bootstrap_servers
-    post = Post(bootstrap)
-    desk = Desk(box, name, lambda event: kafka.publish(post.producer, topic_of(event), event), _now, attempts)
-    died = [(case.letter.place, case.letter.cause) for case in box.cases(State.OPEN)]
-    wanted = _there(desk, places) or {place for place, cause in died if (cause.hop, cause.error) == (hop, error)}
-    if not wanted:
-        cause = printable(f"{hop} with {error}")
-        raise UserError(f"there are no open letters of {cause}: see `sinsok dead-letters list`")
-    left = _requeue(settings, desk, post, wanted)
-    if left:
-        raise UserError(left[0] if len(wanted) == 1 else f"{len(left)} of {len(wanted)} letters were not requeued")
+    settings, name = load(), account(by)
+    with going_on() as on_fault:
+        box = _box(settings, on_fault)
+        post = Post(settings.kafka.bootstrap_servers)
+        desk = Desk(box, name, lambda event: kafka.publish(post.producer, topic_of(event), event), _now, attempts)
+        died = [(case.letter.place, case.letter.cause) for case in box.cases(State.OPEN)]
+        wanted = _there(desk, places) or {place for place, cause in died if (cause.hop, cause.error) == (hop, error)}
+        if not wanted:
+            cause = printable(f"{hop} with {error}")
+            raise UserError(f"there are no open letters of {cause}: see `sinsok dead-letters list`")
+        left = _requeue(_records(settings, wanted, on_fault), desk, post, wanted)
+        if left:
+            raise UserError(left[0] if len(wanted) == 1 else f"{len(left)} of {len(wanted)} letters were not requeued")
 
 
 @command.command("discard")
@@ -137,23 +137,24 @@ def discard(places: tuple[Place, ...], reason: str, by: str | None) -> None:
     """
     if not reason.strip():
         raise UsageError("--reason is empty: say in a few words why")
-    settings, name = load(), _name(by)
-    box = _box(settings)
-    producer = kafka.producer(settings.kafka.bootstrap_servers)
-    desk = Desk(box, name, lambda event: kafka.publish(producer, topic_of(event), event), _now)
-    for place in sorted(_there(desk, places)):
-        try:
-            desk.discard(place, reason)
-        except NotPossible as error:
-            raise UserError(str(error)) from None
-        click.echo(f"{place} discarded")
+    settings, name = load(), account(by)
+    with going_on() as on_fault:
+        box = _box(settings, on_fault)
+        producer = kafka.producer(settings.kafka.bootstrap_servers)
+        desk = Desk(box, name, lambda event: kafka.publish(producer, topic_of(event), event), _now)
+        for place in sorted(_there(desk, places)):
+            try:
+                desk.discard(place, reason)
+            except NotPossible as error:
+                raise UserError(str(error)) from None
+            click.echo(f"{place} discarded")
 
 
-def _requeue(settings: Settings, desk: Desk, post: Post, wanted: set[Place]) -> list[str]:
-    """Requeue what can be; why the others could not be, one line each."""
+def _requeue(records: Iterable[Record], desk: Desk, post: Post, wanted: set[Place]) -> list[str]:
+    """Requeue the letters of these records; why the others could not be, one line each."""
     left = {place: f"letter {place} cannot be read any more" for place in sorted(wanted)}
     done: set[Place] = set()
-    for record in _records(settings, wanted):
+    for record in records:
         place = Place(record.partition, record.offset)
         if place in done:  # with another of the same record
             continue
@@ -177,26 +178,15 @@ def _there(desk: Desk, places: tuple[Place, ...]) -> set[Place]:
         raise UserError(str(error)) from None
 
 
-def _box(settings: Settings) -> Box:
-    return Box.of(read_history(settings, [DEAD_LETTERS.name, AUDIT_ACTS.name]))
+def _box(settings: Settings, on_fault: Callable[[str], None]) -> Box:
+    return Box.of(read_history(settings, [DEAD_LETTERS.name, AUDIT_ACTS.name], on_fault=on_fault))
 
 
-def _records(settings: Settings, places: set[Place]) -> Iterator[Record]:
+def _records(settings: Settings, places: set[Place], on_fault: Callable[[str], None]) -> Iterator[Record]:
     """Letters with their bytes, which a box does not keep."""
-    for record in read_history(settings, [DEAD_LETTERS.name]):
+    for record in read_history(settings, [DEAD_LETTERS.name], on_fault=on_fault):
         if (record.partition, record.offset) in places:
             yield record
-
-
-def _name(by: str | None) -> str:
-    """Who acts. Raises :class:`UsageError` where that is no name that an event takes."""
-    try:
-        said = getpass.getuser() if by is None else by
-        name: str = TypeAdapter(Name).validate_python(said)
-    except (ValidationError, OSError, KeyError):
-        whose = "the user of this machine has no name" if by is None else f"{printable(by)!r} is no name"
-        raise UsageError(f"{whose} that an event takes: say --by NAME, of letters, digits and . _ @ -") from None
-    return name
 
 
 def _now() -> datetime:

@@ -4,6 +4,7 @@ import base64
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from heapq import heappop, heappush
@@ -17,10 +18,9 @@ from gateways.kafka_topics import names
 from gateways.objects import FileStore
 from schemas.base import StudyEvent
 from schemas.envelope import NotAnEvent, decode
-from schemas.failures import Unavailable
 from schemas.topics import DEAD_LETTERS
-from sinsok.errors import UsageError, UserError
-from sinsok.history import read_history
+from sinsok.errors import UsageError
+from sinsok.history import going_on, read_history
 from sinsok.settings import load
 from sinsok.timeline import about, value_of
 from sinsok.wording import kind, printable, summary
@@ -44,11 +44,11 @@ def command(topics: tuple[str, ...], everything: bool, follow: bool, study_uid: 
     """
     settings = load()
     bootstrap, store = settings.kafka.bootstrap_servers, FileStore(settings.store)
-    try:
+    with going_on() as on_fault, suppress(KeyboardInterrupt):
         records: Iterable[Record]
         if everything and not follow:
             chosen = _choose(topics, history.topics(bootstrap, store), bootstrap)
-            records = read_history(settings, chosen)
+            records = read_history(settings, chosen, on_fault=on_fault)
         else:
             start: Start = "beginning" if everything or not follow else "end"
             records = read(bootstrap, _choose(topics, names(bootstrap), bootstrap), start=start, follow=follow)
@@ -58,10 +58,6 @@ def command(topics: tuple[str, ...], everything: bool, follow: bool, study_uid: 
             records = sorted(records if everything else _newest(records), key=lambda record: record.timestamp_ms)
         for record in records:
             click.echo(json.dumps(_described(record), ensure_ascii=False) if as_json else _told(record))
-    except Unavailable as error:
-        raise UserError(f"{error}; `sinsok status` shows what runs") from None
-    except KeyboardInterrupt:
-        return
 
 
 def _choose(patterns: Iterable[str], known: frozenset[str], bootstrap: str) -> list[str]:

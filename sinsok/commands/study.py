@@ -8,12 +8,11 @@ from typing import Any
 
 import click
 
-from schemas.failures import Unavailable
 from schemas.identity import study_key, trace_id
 from schemas.topics import all_topics
-from sinsok.errors import UserError
-from sinsok.history import read_history
-from sinsok.settings import Settings, load
+from sinsok.errors import UsageError, UserError
+from sinsok.history import going_on, read_history
+from sinsok.settings import load
 from sinsok.timeline import Entry, timelines
 from sinsok.wording import details, kind, printable, summary
 
@@ -27,37 +26,35 @@ from sinsok.wording import details, kind, printable, summary
 def command(study_uid: str, site: str | None, steps: bool, bundle: Path | None, as_json: bool) -> None:
     """Show everything that happened to the study with this StudyInstanceUID, in order, and why.
 
-    Times are those at which the events stood on their topics. Exit code 1 where no topic knows the study.
+    Times are those at which the events stood on their topics. Exit code 1 where no topic knows the study, or the
+    archive is not whole: then what can be read of it is shown.
     """
     settings = load()
+    if site is not None and site not in settings.sites:
+        raise UsageError(f"there is no site {site!r}: choose one of {', '.join(settings.sites)}")
     if bundle is not None:
         # Here and not above: what signs takes its time to import.
         from sinsok.bundle import write_bundle
 
         made = write_bundle(settings, study_uid, site, bundle, lambda line: click.echo(line, err=True))
         click.echo(f"{made.place}: {made.records} records of {made.site}, signed with {made.key}", err=as_json)
-    found = _find(settings, study_uid, steps=steps)
-    if site is not None:
-        found = {name: entries for name, entries in found.items() if name == site}
-    if not found:
-        where = f"site {site}" if site else "any site"
-        raise UserError(
-            f"no event about study {printable(study_uid)} at {where}: `sinsok events dicom.series` shows what arrived"
-        )
-    if as_json:
-        sites = [_described(name, study_uid, entries) for name, entries in found.items()]
-        click.echo(json.dumps({"study_uid": study_uid, "sites": sites}, ensure_ascii=False))
-        return
-    for number, (name, entries) in enumerate(found.items()):
-        click.echo(("\n" if number else "") + "\n".join(_told(name, study_uid, entries)))
-
-
-def _find(settings: Settings, study_uid: str, *, steps: bool) -> dict[str, list[Entry]]:
     topics = [topic.name for topic in all_topics(settings.sites)]
-    try:
-        return timelines(read_history(settings, topics), study_uid, steps=steps)
-    except Unavailable as error:
-        raise UserError(f"{error}; `sinsok status` shows what runs") from None
+    with going_on() as on_fault:
+        found = timelines(read_history(settings, topics, on_fault=on_fault), study_uid, steps=steps)
+        if site is not None:
+            found = {name: entries for name, entries in found.items() if name == site}
+        if not found:
+            where = f"site {site}" if site else "any site"
+            raise UserError(
+                f"no event about study {printable(study_uid)} at {where}: `sinsok events dicom.series` shows what"
+                " arrived"
+            )
+        if as_json:
+            sites = [_described(name, study_uid, entries) for name, entries in found.items()]
+            click.echo(json.dumps({"study_uid": study_uid, "sites": sites}, ensure_ascii=False))
+            return
+        for number, (name, entries) in enumerate(found.items()):
+            click.echo(("\n" if number else "") + "\n".join(_told(name, study_uid, entries)))
 
 
 def _waits(entries: list[Entry]) -> list[float]:

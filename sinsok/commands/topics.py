@@ -7,9 +7,7 @@ from collections.abc import Iterable
 import click
 
 from gateways.kafka_topics import TopicDifference, configure, create, differences, names
-from schemas.failures import Unavailable
 from schemas.topics import Topic
-from sinsok.errors import UserError
 from sinsok.settings import load
 from sinsok.stack import parts
 
@@ -25,12 +23,9 @@ def command(apply_: bool, as_json: bool) -> None:
     """
     settings = load()
     bootstrap, declared = settings.kafka.bootstrap_servers, parts.topics(settings)
-    try:
-        created = _apply(bootstrap, declared) if apply_ else []
-        found = differences(bootstrap, declared)
-        others = sorted(names(bootstrap) - {topic.name for topic in declared})
-    except Unavailable as error:
-        raise UserError(f"{error}; `sinsok status` shows what runs") from None
+    created = _apply(bootstrap, declared) if apply_ else []
+    found = differences(bootstrap, declared)
+    others = sorted(names(bootstrap) - {topic.name for topic in declared})
     if as_json:
         report = {
             "declared": [topic.name for topic in declared],

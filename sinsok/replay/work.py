@@ -15,7 +15,7 @@ import structlog
 from gateways.objects import FileStore
 from schemas.base import ObjectRef
 from schemas.failures import PortFailure
-from sinsok.errors import UserError
+from sinsok.errors import UserError, in_a_line
 from sinsok.replay import fence
 from sinsok.replay.answers import Answers
 from sinsok.replay.collect import collect
@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
         else:
             _decide(run, options, rules, answers, int(part[0]), int(part[1]))
     except (PortFailure, UserError) as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"{in_a_line(error)}\n")
         return 1
     except KeyboardInterrupt:
         return 1

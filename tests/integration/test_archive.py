@@ -1,6 +1,7 @@
 """The archiver on a real broker: killed at any moment it leaves nothing out, and the broker drops only what is safe."""
 
 import asyncio
+import json
 import random
 import re
 import threading
@@ -347,6 +348,7 @@ def test_what_is_damaged_is_named_by_verify_and_by_who_reads(installation: Insta
     assert re.search(r"the archiver \(pid \d+\) runs: `sinsok down archiver` stops it", refused.stderr)
     whole = installation.sinsok("archive", "verify")
     assert (whole.returncode, whole.stderr) == (0, "")
+    printed = set(installation.sinsok("events", "dicom.series", "--all", "--json").stdout.splitlines())
     damaged = site.store.segments(("dicom.series", 3))[1]
     kept = damaged.path.read_bytes()
     damaged.path.write_bytes(kept[:100] + bytes([kept[100] ^ 1]) + kept[101:])
@@ -357,5 +359,10 @@ def test_what_is_damaged_is_named_by_verify_and_by_who_reads(installation: Insta
     assert str(damaged.path) in line
     with pytest.raises(Unreadable, match=re.escape(str(damaged.path))):
         site.read("dicom.series")
-    printed = installation.sinsok("events", "dicom.series", "--all")
-    assert (printed.returncode, printed.stdout, len(printed.stderr.splitlines())) == (1, "", 1)
+    rest = installation.sinsok("events", "dicom.series", "--all", "--json")
+    assert rest.returncode == 1
+    fault, last = rest.stderr.splitlines()
+    assert str(damaged.path) in fault
+    assert "`sinsok archive verify` names all" in last
+    lost = [json.loads(line) for line in printed - set(rest.stdout.splitlines())]
+    assert {(one["partition"], damaged.first <= one["offset"] <= damaged.last) for one in lost} <= {(3, True)}

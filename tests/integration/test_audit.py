@@ -252,7 +252,7 @@ def change(bundle: Path, changed: Path) -> str:
         (["export", "--syslog", "here"], 2, "give HOST:PORT"),
         (["export"], 2, "choose one"),
         (["init"], 1, "there are chains"),
-        (["accept", "--chain", "suwon"], 1, "stop it first"),
+        (["accept", "--chain", "suwon"], 1, "`sinsok down auditor` stops it"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_line(house, arguments, code, said):

@@ -164,7 +164,7 @@ def test_a_letter_whose_topic_is_gone_stays(installation: Installation, letters:
     place = the_open(letters, "Gone")
     refused = letters("requeue", place, "--by", "kim")
     assert (refused.code, refused.out) == (1, "")
-    assert refused.err == f"error: letter {place} says that it came from no.such, which no hop reads\n"
+    assert refused.err == f"error: letter {place} says that it came from no.such, which no hop reads: discard it\n"
     assert the_open(letters, "Gone") == place
     assert "no.such" not in kafka.metadata(kafka.producer(bootstrap(installation)), "")
 

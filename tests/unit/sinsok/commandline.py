@@ -3,7 +3,8 @@
 import contextlib
 import io
 import sys
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, NamedTuple
 from unittest import mock
 
 from gateways.kafka import Record
@@ -32,6 +33,21 @@ def sinsok(*arguments: str) -> Outcome:
         except SystemExit as ended:
             code = ended.code or 0
     return Outcome(int(code), out.getvalue(), err.getvalue())
+
+
+FAULT: Final = "archive of triage.results/0: records 10 to 14 are missing"
+NOT_WHOLE: Final = "the archive is not whole, see above: `sinsok archive verify` names all that is damaged or missing,"
+
+
+def lacking(read: Callable[..., Iterable[Record]]) -> Callable[..., Iterator[Record]]:
+    """As :func:`gateways.archive.history.read` where the archive has lost something, for who wants to hear of it."""
+
+    def reading(*given: Any) -> Iterator[Record]:
+        *_, on_fault = given
+        on_fault(FAULT)
+        yield from read(*given)
+
+    return reading
 
 
 def record(event: Event, timestamp_ms: int, offset: int = 0, partition: int = 0) -> Record:

@@ -11,7 +11,7 @@ from gateways.kafka import Record
 from gateways.watch.ledger import Ledger
 from gateways.watch.studies import Study
 from schemas.alarms import AlarmCleared, AlarmKind, AlarmRaised
-from schemas.failures import Unavailable
+from schemas.failures import BrokerAway
 from sinsok.commands import alarms
 from tests.unit.sinsok.commandline import record, sinsok
 from tests.unit.streams.examples import at
@@ -76,7 +76,7 @@ def test_nothing_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_broker_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     def away(*_: object) -> Iterator[Record]:
-        raise Unavailable("Kafka does not answer")
+        raise BrokerAway("Kafka does not answer")
 
     monkeypatch.setattr(alarms, "read", away)
     assert sinsok("alarms") == (1, "", "error: Kafka does not answer; `sinsok status` shows what runs\n")

@@ -17,12 +17,14 @@ from gateways.audit.keys import Signer
 from gateways.kafka import Record
 from gateways.objects import FileStore
 from schemas.audit import Origin
+from schemas.failures import BrokerAway, Unreadable
 from schemas.topics import AUDIT_TRAIL, alerts
 from sinsok import atna, auditing
+from sinsok.commands import audit
 from sinsok.settings import Settings, load
 from tests.unit.gateways.audit.examples import AT, told
 from tests.unit.schemas.examples import JOURNEY
-from tests.unit.sinsok.commandline import record, sinsok
+from tests.unit.sinsok.commandline import FAULT, NOT_WHOLE, lacking, record, sinsok
 
 
 class Installation:
@@ -43,6 +45,7 @@ class Installation:
         since: datetime | None = None,
         until: datetime | None = None,
         _offsets: object = None,
+        _on_fault: object = None,
     ) -> Iterable[Record]:
         for topic in topics:
             for one in self.topics.get(topic, []):
@@ -158,3 +161,103 @@ def test_messages_are_sent_a_few_at_a_time_and_what_is_no_record_is_counted(inst
     assert (sent.gone, sent.foreign) == (1, 1)
     assert sent.messages + sent.others == len(JOURNEY) - 1 + 2
     assert installation.noted == [("syslog arr:6514", sent.messages)]
+
+
+def test_what_the_archive_lost_is_told_and_the_trail_is_held_against_the_rest(installation, monkeypatch):
+    steps = [Record("triage.steps", 0, offset, 1_000, None, [], b"%d" % offset) for offset in range(9)]
+    installation.chain("suwon", *[installation.stands(one) for one in steps])
+    kept = [steps[offset] for offset in (0, 4, 5, 8)]
+    installation.topics["triage.steps"] = [*kept[:2], Record("triage.steps", 0, 5, 1_000, None, [], b"?"), kept[3]]
+    monkeypatch.setattr(history, "read", lacking(installation.read))
+
+    verified = sinsok("audit", "verify", "--stream")
+
+    assert verified.code == 1
+    lost = "is neither on triage.steps nor readable in the archive"
+    assert verified.out.splitlines()[2:] == [
+        f"removed: chain suwon, record 2 at triage.steps/0/1: what is audited from here to 3 {lost}",
+        "changed: chain suwon, record 6 at triage.steps/0/5: what stands there is not what was audited",
+        f"removed: chain suwon, record 7 at triage.steps/0/6: what is audited from here to 7 {lost}",
+        "3 faults",
+    ]
+    fault, last = verified.err.splitlines()
+    assert fault == FAULT
+    assert last.startswith(f"error: {NOT_WHOLE}")
+
+
+def test_what_chains_know_of_a_partition_is_one_fault_where_it_is_lost(installation):
+    one, other, third = (installation.stands(Record("triage.steps", 0, at, 1_000, None, [], b"?")) for at in range(3))
+    installation.chain("suwon", other, third)
+    installation.chain("icheon", one)
+    installation.topics["triage.steps"] = []
+
+    removed = [line for line in sinsok("audit", "verify", "--stream").out.splitlines() if line.startswith("removed")]
+
+    lost = "is neither on triage.steps nor readable in the archive"
+    assert removed == [f"removed: chain icheon, record 1 at triage.steps/0/0: what is audited from here to 2 {lost}"]
+
+
+@pytest.mark.parametrize("end", [7, 4])
+def test_what_was_not_compared_is_told(installation, end):
+    steps = [Record("triage.steps", 0, offset, 1_000, None, [], b"?") for offset in range(6)]
+    installation.chain("suwon", *[installation.stands(one) for one in steps])
+    trail = installation.topics[AUDIT_TRAIL.name]
+    installation.topics[AUDIT_TRAIL.name] = [one for one in trail if one.key == b"sinsok" or not 4 <= one.offset <= end]
+
+    (line,) = [one for one in sinsok("audit", "verify", "--stream").out.splitlines() if one.startswith("unaudited")]
+
+    told = f"{end - 3} records from here to {end - 2} have no audit record: not compared, since the trail lacks some"
+    assert line == f"unaudited: chain none, record 0 at triage.steps/0/2: {told}"
+
+
+@pytest.mark.parametrize("stream", [[], ["--stream"]])
+def test_what_the_archive_lost_of_the_trail_is_missing_to_its_chain(installation, monkeypatch, stream):
+    installation.chain("suwon", *[told(number) for number in range(60)])
+    trail = installation.topics[AUDIT_TRAIL.name]
+    installation.topics[AUDIT_TRAIL.name] = [*trail[:8], *trail[12:]]
+    monkeypatch.setattr(history, "read", lacking(installation.read))
+
+    verified = sinsok("audit", "verify", *stream)
+
+    assert verified.code == 1
+    assert "removed: chain suwon, record 7 to 10: it is not there" in verified.out.splitlines()
+    assert verified.err.splitlines()[0] == FAULT
+    assert NOT_WHOLE in verified.err.splitlines()[-1]
+
+
+def test_a_fault_of_the_archive_alone_is_none_of_the_trail(installation, monkeypatch):
+    installation.chain("suwon")
+    monkeypatch.setattr(history, "read", lacking(installation.read))
+
+    verified = sinsok("audit", "verify")
+
+    assert (verified.code, verified.out.splitlines()[-1]) == (1, "as it was written")
+    assert NOT_WHOLE in verified.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--study", "1.2", "--out", "x.zip", "--from", "2026-01-01"], "--study goes without --from"),
+        (["--study", "1.2", "--out", "x.zip", "--to", "2026-01-01"], "--study goes without --to"),
+        (["--study", "1.2", "--ca", "x", "--cert", "y", "--key", "z"], "--study goes without --ca, --cert, --key"),
+        (["--syslog", "arr:6514", "--site", "suwon"], "--syslog goes without --site"),
+        (["--syslog", "arr:6514", "--out", "x.zip"], "--syslog goes without --out"),
+    ],
+)
+def test_options_of_the_other_export_are_refused(installation, arguments, said):
+    assert sinsok("audit", "export", *arguments) == (2, "", f"error: {said}\n")
+
+
+@pytest.mark.parametrize(
+    ("away", "remedy"), [(BrokerAway("away"), "; `sinsok status` shows what runs"), (Unreadable("gone"), "")]
+)
+def test_what_was_sent_before_something_failed_is_told(installation, monkeypatch, away, remedy):
+    def read(*_: object) -> Iterable[Record]:
+        raise away
+
+    monkeypatch.setattr(history, "read", read)
+    monkeypatch.setattr(audit, "SyslogServer", lambda *_: Repository())
+    answer = sinsok("audit", "export", "--syslog", "arr:6514")
+    assert (answer.code, answer.err) == (1, f"error: {away}; 0 messages had been sent{remedy}\n")
+    assert installation.noted == [("syslog arr:6514", 0)]

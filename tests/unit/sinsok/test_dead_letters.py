@@ -1,6 +1,7 @@
 """`sinsok dead-letters`."""
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -12,13 +13,13 @@ from gateways.kafka import Record
 from gateways.letters.acts import Outbound
 from schemas.base import Event
 from schemas.envelope import encode
-from schemas.failures import Refused, Unavailable
+from schemas.failures import BrokerAway, Refused, Unavailable
 from schemas.topics import topic_of
 from sinsok import letters
 from sinsok.commands import dead_letters
 from tests.letters import LetterRack, letter
 from tests.unit.schemas.examples import EXAMPLES
-from tests.unit.sinsok.commandline import Outcome, sinsok
+from tests.unit.sinsok.commandline import FAULT, NOT_WHOLE, Outcome, lacking, sinsok
 
 TRIAGED = EXAMPLES["sinsok.StudyTriaged.v1"]
 
@@ -200,7 +201,7 @@ def test_what_cannot_be_requeued_is_said_and_the_others_are(broker: Broker) -> N
     assert some.code == 1
     assert some.out.splitlines() == [
         "0/0 back on triage.studies, attempt 1",
-        "0/1 not requeued: letter 0/1 says that it came from no.such, which no hop reads",
+        "0/1 not requeued: letter 0/1 says that it came from no.such, which no hop reads: discard it",
         "0/2 back on triage.studies, attempt 1",
     ]
     assert some.err == "error: 1 of 3 letters were not requeued\n"
@@ -260,20 +261,70 @@ def test_without_a_reason_or_a_letter_nothing_is_discarded(broker: Broker) -> No
     assert run("discard", "--reason", "x").code == 2
 
 
-@pytest.mark.parametrize("fault", [Unavailable("Kafka at x does not answer"), Refused("triage.studies: too large")])
-def test_what_kafka_says_is_said(broker: Broker, fault: Exception) -> None:
+STATUS = "; `sinsok status` shows what runs"
+
+
+@pytest.mark.parametrize(
+    ("fault", "remedy"),
+    [
+        (BrokerAway("Kafka at x does not answer"), STATUS),
+        (Unavailable("Kafka at x has no topic y: `sinsok topics --apply` creates it"), ""),
+        (Refused("triage.studies: too large"), ""),
+    ],
+)
+def test_what_kafka_says_is_said(broker: Broker, fault: Exception, remedy: str) -> None:
     broker.records = [letter()]
     broker.rack.fails = fault
     answer = run("requeue", "0/0")
-    assert (answer.code, answer.out, answer.err) == (1, "", f"error: {fault}\n")
+    assert (answer.code, answer.out, answer.err) == (1, "", f"error: {fault}{remedy}\n")
 
 
-def test_a_user_without_a_name_is_asked_for_one(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    def nobody() -> str:
-        raise KeyError("getpwuid(): uid not found: 1000")
+@pytest.mark.parametrize(
+    ("user", "by"), [("Dr. Kim", "Dr._Kim"), ("_", f"uid-{os.getuid()}"), (None, f"uid-{os.getuid()}")]
+)
+def test_the_user_of_the_machine_is_made_a_name_that_an_event_takes(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, user: str | None, by: str
+) -> None:
+    def named() -> str:
+        if user is None:
+            raise KeyError("getpwuid(): uid not found: 1000")
+        return user
 
-    monkeypatch.setattr("getpass.getuser", nobody)
+    monkeypatch.setattr("getpass.getuser", named)
     broker.records = [letter()]
-    answer = run("requeue", "0/0")
-    assert (answer.code, answer.err[:45]) == (2, "error: the user of this machine has no name t")
-    assert run("requeue", "0/0", "--by", "kim").code == 0
+    assert run("discard", "0/0", "--reason", "noise").code == 0
+    assert f"{by} discarded letter 0/0: noise" in run("list", "--all").out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["list"],
+        ["list", "--json"],
+        ["show", "0/0"],
+        ["requeue", "0/0"],
+        ["requeue", "--hop", "infer", "--error", "NotAnEvent"],
+        ["discard", "0/0", "--reason", "noise"],
+    ],
+)
+def test_what_the_archive_lost_is_told_once_and_the_rest_is_done(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    broker.records = [letter()]
+    whole = run(*arguments)
+    broker.records = [letter()]
+    monkeypatch.setattr(history, "read", lacking(broker.read))
+    answer = run(*arguments)
+    assert (whole.code, answer.code, answer.out) == (0, 1, whole.out)
+    fault, last = answer.err.splitlines()
+    assert fault == FAULT
+    assert last.startswith(f"error: {NOT_WHOLE}")
+
+
+def test_a_letter_that_may_be_lost_is_not_simply_unknown(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "read", lacking(broker.read))
+    for arguments in (["show", "0/0"], ["requeue", "0/0"], ["discard", "0/0", "--reason", "noise"]):
+        fault, last = run(*arguments).err.splitlines()
+        assert fault == FAULT
+        assert last.startswith("error: there is no letter 0/0")
+        assert NOT_WHOLE in last

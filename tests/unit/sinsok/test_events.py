@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from gateways.kafka import Record
-from schemas.failures import Unavailable
+from schemas.failures import BrokerAway, Unavailable
 from sinsok.commands import events
 from tests.unit.schemas.examples import EXAMPLES
-from tests.unit.sinsok.commandline import dead_letter, record, sinsok
+from tests.unit.sinsok.commandline import FAULT, NOT_WHOLE, dead_letter, lacking, record, sinsok
 
 START_MS = 1_772_334_000_000
 TRIAGED = EXAMPLES["sinsok.StudyTriaged.v1"]
@@ -157,9 +157,34 @@ def test_an_unknown_topic_names_the_known_ones(broker: Broker) -> None:
 
 def test_a_broker_that_is_away(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     def away(bootstrap: str) -> frozenset[str]:
-        raise Unavailable(f"Kafka at {bootstrap} does not answer")
+        raise BrokerAway(f"Kafka at {bootstrap} does not answer")
 
     monkeypatch.setattr(events, "names", away)
     refused = sinsok("events", "triage.results")
     assert (refused.code, refused.out) == (1, "")
     assert refused.err == "error: Kafka at 127.0.0.1:9092 does not answer; `sinsok status` shows what runs\n"
+
+
+def test_what_is_away_and_no_broker_is_not_among_what_runs(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(bootstrap: str, store: object) -> frozenset[str]:
+        raise Unavailable("archive in x cannot be read: Permission denied")
+
+    monkeypatch.setattr(events.history, "topics", away)
+    refused = sinsok("events", "triage.results", "--all")
+    assert (refused.code, refused.err) == (1, "error: archive in x cannot be read: Permission denied\n")
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_what_the_archive_lost_is_told_and_the_rest_is_printed(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, interrupted: bool
+) -> None:
+    broker.records = [record(TRIAGED, START_MS)]
+    broker.interrupted = interrupted
+    whole = sinsok("events", "triage.results", "--all")
+    monkeypatch.setattr(events.history, "read", lacking(events.history.read))
+    printed = sinsok("events", "triage.results", "--all")
+    assert (printed.code, printed.out) == (1, whole.out)
+    fault, last = printed.err.splitlines()
+    assert fault == FAULT
+    assert last.startswith(f"error: {NOT_WHOLE}")
+    assert sinsok("events", "triage.results").err == "", "without --all the archive is not read"

@@ -16,7 +16,7 @@ from schemas.steps import StepTaken
 from sinsok.timeline import timelines
 from sinsok.wording import details, kind, summary
 from tests.unit.schemas.examples import EXAMPLES, JOURNEY
-from tests.unit.sinsok.commandline import dead_letter, record, sinsok
+from tests.unit.sinsok.commandline import FAULT, NOT_WHOLE, dead_letter, lacking, record, sinsok
 
 START_MS = 1_772_334_000_000
 UID = "2.25.1"
@@ -114,6 +114,30 @@ def test_within_a_millisecond_the_order_of_the_flow() -> None:
     same = [record(event, START_MS) for event in reversed(STUDY_EVENTS[:4])]
     kinds = [kind(entry.what) for entry in timelines(same, UID)["suwon"]]
     assert kinds == ["SeriesReceived", "StudyAssembled", "StudyTriaged", "AlertRaised"]
+
+
+@pytest.mark.parametrize("how", [[], ["--json"], ["--site", "suwon"]])
+def test_what_the_archive_lost_is_told_and_the_rest_is_shown(
+    records: list[Record], monkeypatch: pytest.MonkeyPatch, how: list[str]
+) -> None:
+    whole = sinsok("study", UID, *how)
+    monkeypatch.setattr(history, "read", lacking(history.read))
+    answer = sinsok("study", UID, *how)
+    assert (answer.code, answer.out) == (1, whole.out)
+    fault, last = answer.err.splitlines()
+    assert fault == FAULT
+    assert last.startswith(f"error: {NOT_WHOLE}")
+    fault, last = sinsok("study", "2.25.404").err.splitlines()
+    assert fault == FAULT
+    assert last.startswith("error: no event about study 2.25.404")
+    assert NOT_WHOLE in last, "it may be in what was lost"
+
+
+def test_a_site_that_there_is_not_is_said_before_anything_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "read", None)
+    answer = sinsok("study", UID, "--site", "busan")
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err == "error: there is no site 'busan': choose one of suwon, anseong, icheon\n"
 
 
 @pytest.mark.parametrize("arguments", [["2.25.404"], [UID, "--site", "anseong"], ["\udcff"], [""]])

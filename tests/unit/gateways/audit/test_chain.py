@@ -71,10 +71,10 @@ def test_a_head_is_read_as_it_was_written_and_by_nobody_else(tmp_path):
     assert head is not None
     assert (head.newest, head.signed, head.partition, head.since) == (chain.newest, chain.signed, 3, 17)
     assert heads.read("icheon", VERIFIER) is None
-    with pytest.raises(UnusableHead, match="no key of this installation"):
+    with pytest.raises(UnusableHead, match=r"no key of this installation: name its public part in audit\.retired"):
         heads.read("suwon", Verifier([OTHER.public]))
     heads.place("suwon").rename(heads.place("icheon"))
-    with pytest.raises(UnusableHead, match="was changed"):
+    with pytest.raises(UnusableHead, match=r"was changed: .*; bring the newest back, or .* accept --chain icheon`"):
         heads.read("icheon", VERIFIER)
 
 
@@ -85,7 +85,9 @@ def test_a_head_that_was_changed_is_not_believed(tmp_path, change):
     place = heads.place("suwon")
     place.write_bytes(place.read_bytes().replace(*change, 1))
 
-    with pytest.raises(UnusableHead, match=r"suwon\.head"):
+    with pytest.raises(
+        UnusableHead, match=r"suwon\.head .* back, or `sinsok audit verify`, then .* accept --chain suwon`"
+    ):
         heads.read("suwon", VERIFIER)
 
 

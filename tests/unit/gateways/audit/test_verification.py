@@ -262,15 +262,22 @@ EVENTS: Final = [Record("triage.steps", 3, offset, 1_000, b"k", [], b"%d" % offs
 SINCE: Final = datetime.fromtimestamp(0.5, UTC)
 
 
-def compared(folder: Path, stream: list[Record], since: datetime = SINCE) -> tuple[list[str], int]:
-    """A chain that knows the first four of :data:`EVENTS`, against what stands there now."""
+def compared(
+    folder: Path, stream: list[Record], since: datetime = SINCE, lost: slice = slice(0)
+) -> tuple[list[str], int]:
+    """A chain that knows the first four of :data:`EVENTS`, against what stands there now.
+
+    ``lost`` are records of the chain that are not there any more.
+    """
     written = Written("suwon", records=0)
     for event in EVENTS[:4]:
         where = Origin(topic=event.topic, partition=event.partition, offset=event.offset)
         about = told(event.offset)._replace(where=where, digest=record_digest(event))
         written.values.append(written.chain.append(about).value)
-    inspection = inspected(folder, [written], written.on_topic())
-    assert inspection.finish() == []
+    trail = written.on_topic()
+    del trail[lost]
+    inspection = inspected(folder, [written], trail)
+    assert bool(inspection.finish()) == (lost != slice(0))
     assert inspection.topics == {"triage.steps"}
     found, waiting = inspection.compare(stream, since)
     return [f"{one.kind} {one.sequence} {one.at}" for one in found], waiting
@@ -288,6 +295,27 @@ def test_an_event_that_was_changed_is_found(tmp_path):
 
 def test_an_event_that_was_removed_is_found(tmp_path):
     assert compared(tmp_path, EVENTS[:3]) == (["removed 4 ('triage.steps', 3, 3)"], 0)
+
+
+def test_events_in_a_row_that_were_removed_are_one_fault(tmp_path):
+    found = ["removed 1 ('triage.steps', 3, 0)", "removed 3 ('triage.steps', 3, 2)"]
+
+    assert compared(tmp_path, [EVENTS[1]]) == (found, 0)
+
+
+@pytest.mark.parametrize(
+    ("lost", "since", "found", "waiting"),
+    [
+        (slice(2, 4), SINCE, ["unaudited 0 ('triage.steps', 3, 1)"], 2),
+        (slice(2, 4), datetime.fromtimestamp(2, UTC), ["unaudited 0 ('triage.steps', 3, 1)"], 0),
+        (slice(3, 5), datetime.fromtimestamp(2, UTC), ["unaudited 0 ('triage.steps', 3, 2)"], 0),
+    ],
+)
+def test_where_the_trail_lacks_records_nothing_counts_as_put_in(tmp_path, lost, since, found, waiting):
+    """It may have been audited by those; what was changed is found all the same."""
+    assert compared(tmp_path, EVENTS, since, lost) == (found, waiting)
+    changed = [replace(EVENTS[0], value=b"no finding"), *EVENTS[1:]]
+    assert "changed 1 ('triage.steps', 3, 0)" in compared(tmp_path, changed, since, lost)[0]
 
 
 def test_an_event_that_was_put_in_is_found(tmp_path):

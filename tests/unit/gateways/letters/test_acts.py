@@ -140,13 +140,20 @@ def test_what_came_from_a_topic_that_is_gone_stays() -> None:
         office.desk.requeue(one, office.rack)
     assert (office.rack.sent, office.told) == ([], [])
 
+    one = letter()
+    office = Office(one)
+    office.rack.topics.clear()
+    with pytest.raises(TopicGone, match="the broker does not have: `sinsok topics --apply`, or discard it"):
+        office.desk.requeue(one, office.rack)
+    assert (office.rack.sent, office.told) == ([], [])
+
 
 @pytest.mark.parametrize("topic", ["audit.trail", "sinsok-alert-alerts-changelog", "triage.steps"])
 def test_whoever_writes_a_letter_does_not_choose_where_an_operator_writes(topic: str) -> None:
     one = letter(topic=topic)
     office = Office(one)
     office.rack.topics.add(topic)
-    with pytest.raises(TopicGone, match="which no hop reads"):
+    with pytest.raises(TopicGone, match="which no hop reads: discard it"):
         office.desk.requeue(one, office.rack)
     assert office.rack.sent == []
 
