@@ -322,4 +322,4 @@ def left_alone(alert: Account, deadlines: int = 10) -> Life:
 
 
 TestAlerts = Alerts.TestCase
-TestAlerts.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
+TestAlerts.settings = settings(max_examples=30, stateful_step_count=40)

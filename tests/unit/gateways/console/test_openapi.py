@@ -123,7 +123,7 @@ def asked(house: House, app: FastAPI, browser: Browser, operation: Any, mode: Ge
     real = {name: values[0] for name, values in values_of(house.view).items()} | {"index": 7}
     real |= {"partition": 0, "offset": 7}
 
-    @settings(max_examples=12, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=12, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=mode))
     def ask(case: Any) -> None:
         if house.sessions.find(browser.cookies.get(COOKIE, ""), use=True) is None:
