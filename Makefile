@@ -21,13 +21,12 @@ test: lint audit ## All tests, against real parts on free ports
 	}; \
 	shared="not alone and not record"; \
 	trap 'trap - INT TERM; kill -INT 0' INT TERM; \
-	run unit 0 tests/unit & first=$$!; \
+	{ run unit 0 tests/unit; unit=$$?; run record 13000 tests/integration -m record && exit $$unit; } & first=$$!; \
 	run e2e 18000 tests/e2e/test_[!c]*.py -m "$$shared" & second=$$!; \
 	run integration 23000 tests/e2e/test_churn.py tests/integration/test_[d-z]*.py -m "$$shared" & third=$$!; \
 	TEST_PORTS=28000 $(BIN)/pytest tests/contract tests/integration/test_[a-c]*.py -m "$$shared"; failed=$$?; \
-	TEST_PORTS=13000 $(BIN)/pytest tests/integration -m record || failed=1; \
 	for group in $$first $$second $$third; do wait $$group || failed=1; done; \
-	for name in unit e2e integration; do cat .local/test-$$name.log; done; exit $$failed
+	for name in unit record e2e integration; do cat .local/test-$$name.log; done; exit $$failed
 	@$(BIN)/pytest tests/e2e tests/integration -m alone
 
 lint: setup ## ruff, mypy --strict, import-linter
