@@ -50,7 +50,8 @@ def forget(bootstrap: str) -> bool:
 
     Raises :class:`Unavailable` where the broker does not answer.
     """
-    asked = kafka.admin(bootstrap).delete_consumer_groups([GROUP], request_timeout=ANSWER_SECONDS)
+    admin = kafka.admin(bootstrap)  # kept: without it nothing would ever come of what was asked
+    asked = admin.delete_consumer_groups([GROUP], request_timeout=ANSWER_SECONDS)
     try:
         asked[GROUP].result()
     except KafkaException as error:

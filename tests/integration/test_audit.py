@@ -28,6 +28,7 @@ from gateways.audit.head import Heads, Mark
 from gateways.audit.keys import Verifier
 from schemas.envelope import encode
 from schemas.events import StudyTriaged
+from schemas.failures import PortFailure
 from schemas.identity import digest
 from schemas.topics import AUDIT_TRAIL, topic_of
 from sinsok.auditing import audited_topics
@@ -106,6 +107,8 @@ class House:
         result = CliRunner().invoke(cli, ["audit", *arguments], env=configured)
         if isinstance(result.exception, UserError):
             return Told(result.exception.exit_code, result.output, str(result.exception))
+        if isinstance(result.exception, PortFailure):
+            return Told(1, result.output, str(result.exception))
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return Told(result.exit_code, result.output, "")

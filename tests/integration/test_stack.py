@@ -109,10 +109,14 @@ def test_a_killed_part_comes_back_and_the_restart_shows(running: Installation, n
 
 def test_a_part_that_was_put_down_stays_down_until_it_is_let_up(running: Installation) -> None:
     before = status(running)
+    refused = running.sinsok("archive", "reset")
+    assert refused.returncode == 1
+    assert f"the archiver (pid {before['archiver']['pid']}) runs: `sinsok down archiver` stops it" in refused.stderr
 
     down = running.sinsok("down", "auditor", "archiver")
 
     assert down.returncode == 0, down.stderr
+    assert running.sinsok("archive", "reset").returncode == 0
     parts = status(running)
     for name in ("auditor", "archiver"):
         assert (parts[name]["state"], parts[name]["reason"]) == ("stopped", f"until `sinsok up {name}`")
