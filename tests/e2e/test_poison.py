@@ -104,7 +104,7 @@ def test_an_event_that_went_astray_is_found_in_the_console_and_requeued_and_its_
     study = small_study("read as another one", site="icheon", bright=True)
     scanner.insist(study.datasets)
     hurt_house.finish([study], scanner.acknowledged)
-    (received,) = hurt_house.events(SeriesReceived, [study])
+    *_, received = hurt_house.events(SeriesReceived, [study])  # on a busy machine the slices come in two goes
     said = received.model_dump(exclude={"event_id"}) | {"study_uid": "2.25.20261126"}
     astray = SeriesReceived.model_validate(said)
     message = encode(astray)
@@ -117,7 +117,7 @@ def test_an_event_that_went_astray_is_found_in_the_console_and_requeued_and_its_
     password, url = "correct horse battery", hurt_house.settings.console.url
     accounts = Accounts(hurt_house.home / "console" / "accounts.json", hurt_house.settings.sites)
     accounts.add("operator", password, Grant(roles=(Role.OPERATOR,), sites=("icheon",)))
-    with httpx.Client(base_url=url, headers={"origin": url, "accept": "text/html"}) as browser:
+    with httpx.Client(base_url=url, headers={"origin": url, "accept": "text/html"}, timeout=60) as browser:
         form = {"csrf": _token(browser, "/login"), "name": "operator", "password": password}
         browser.post("/login", data=form)
 
@@ -136,7 +136,7 @@ def test_an_event_that_went_astray_is_found_in_the_console_and_requeued_and_its_
             nonlocal letter
             letter = listed()
 
-        wait_until(shown, seconds=60, every_s=0.5)
+        wait_until(shown, seconds=180, every_s=0.5)
         answer = browser.post(f"{letter}/requeue", data={"csrf": _token(browser, letter)})
         assert (answer.status_code, answer.headers["location"]) == (303, letter)
 
@@ -147,7 +147,7 @@ def test_an_event_that_went_astray_is_found_in_the_console_and_requeued_and_its_
         requeued = [(act.by, act.site) for act in acts if isinstance(act, LetterRequeued)]
         assert requeued == [("operator", "icheon")]
 
-    wait_until(read, seconds=60, every_s=0.5)
+    wait_until(read, seconds=180, every_s=0.5)
 
 
 def _token(browser: httpx.Client, page: str) -> str:
