@@ -23,6 +23,8 @@ from schemas.topics import MAX_EVENT_BYTES
 
 ANSWER_SECONDS: Final = 5.0
 """How long a broker may take to answer before it counts as away."""
+TAKEN_SECONDS: Final = 30.0
+"""How long an event may take to be accepted. A broker that has just started may let a new producer wait."""
 
 _CHATTER: Final = logging.getLogger("librdkafka")
 _CHATTER.addHandler(logging.NullHandler())  # else Python prints it where nobody has configured logging
@@ -111,10 +113,10 @@ def publish(producer: Producer, topic: str, event: Event) -> None:
         headers=message.headers,
         on_delivery=lambda error, _: failures.append(error) if error else None,
     )
-    waiting = producer.flush(ANSWER_SECONDS)
+    waiting = producer.flush(TAKEN_SECONDS)
     if waiting or failures:
         producer.purge()
-        reason = failures[0].str() if failures else f"no answer within {ANSWER_SECONDS:.0f} s"
+        reason = failures[0].str() if failures else f"no answer within {TAKEN_SECONDS:.0f} s"
         raise BrokerAway(f"Kafka did not take an event for {topic}: {reason}")
 
 

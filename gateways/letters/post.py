@@ -6,7 +6,7 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from gateways import kafka
-from gateways.kafka import ANSWER_SECONDS, Record
+from gateways.kafka import ANSWER_SECONDS, TAKEN_SECONDS, Record
 from gateways.letters.letter import Place
 from schemas.envelope import Headers
 from schemas.failures import BrokerAway, Refused
@@ -73,7 +73,7 @@ class Post:
         settings: dict[str, Any] = {
             "message.max.bytes": MAX_EVENT_BYTES + _MARGIN_BYTES,
             # One at a time, and a person waits for it: nothing can overtake one that is given up.
-            "message.timeout.ms": int(1000 * ANSWER_SECONDS),
+            "message.timeout.ms": int(1000 * TAKEN_SECONDS),
         }
         self.producer: Producer = kafka.producer(bootstrap, **settings)
 
@@ -96,7 +96,7 @@ class Post:
             )
         except KafkaException as error:
             raise Refused(f"{topic}: {error.args[0].str()}") from error
-        self.producer.flush(2 * ANSWER_SECONDS)
+        self.producer.flush(TAKEN_SECONDS + ANSWER_SECONDS)
         failure = answers[0] if answers else KafkaError(KafkaError._TIMED_OUT)
         if failure is None:
             return
