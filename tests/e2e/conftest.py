@@ -14,14 +14,40 @@ from tests.e2e.scanner import Scanner
 STORE_MB = 256
 
 
+STANDING = ("house", "hurt_house")
+"""Fixtures whose house stands from test to test, in the order of the tests that ask for them; then come the others."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: [name not in getattr(item, "fixturenames", ()) for name in STANDING])
+
+
 @pytest.fixture(scope="session")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """A whole stack with its PACS, shared by tests that leave its processes alone."""
-    house = House(tmp_path_factory.mktemp("house"), servers=("kafka", "triton", "orthanc"))
+def standing() -> dict[str, House]:
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def one_house_at_a_time(request: pytest.FixtureRequest, standing: dict[str, House]) -> None:
+    """What is not asked for is stopped: a house that only stands there takes a sixth of a processor."""
+    for name, house in standing.items():
+        if name not in request.fixturenames:
+            house.kill()
+
+
+@pytest.fixture(scope="session")
+def _house(standing: dict[str, House], tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    standing["house"] = house = House(tmp_path_factory.mktemp("house"), servers=("kafka", "triton", "orthanc"))
     try:
-        yield house.start()
+        yield house
     finally:
         house.kill()
+
+
+@pytest.fixture
+def house(_house: House) -> House:
+    """A whole stack with its PACS, shared by tests that leave its processes alone."""
+    return _house.start()
 
 
 @pytest.fixture(scope="session")
@@ -31,8 +57,10 @@ def small_disk() -> bool:
 
 
 @pytest.fixture(scope="session")
-def _hurt_house(tmp_path_factory: pytest.TempPathFactory, small_disk: bool) -> Iterator[House]:
-    house = House(tmp_path_factory.mktemp("hurt"))
+def _hurt_house(
+    standing: dict[str, House], tmp_path_factory: pytest.TempPathFactory, small_disk: bool
+) -> Iterator[House]:
+    standing["hurt_house"] = house = House(tmp_path_factory.mktemp("hurt"))
     house.settings.store.mkdir(parents=True)
     if small_disk:
         _mount(house.settings.store, STORE_MB)

@@ -153,6 +153,7 @@ class House:
         self.store = FileStore(self.settings.store)
         self._parts = {part.name: self._running(part, part.name) for part in parts(self.settings)}
         self._guests: list[RunningPart] = []
+        self._read: dict[kafka.Place, list[kafka.Record]] = defaultdict(list)
 
     def __getitem__(self, name: str) -> RunningPart:
         return self._parts[name]
@@ -192,10 +193,17 @@ class House:
     # --- what the topics say -----------------------------------------------------------------------------------------
 
     def records(self, *topics: str) -> list[kafka.Record]:
+        """All records of topics, in order within each partition. Nothing is fetched twice: tests ask over and over."""
         try:
-            return list(kafka.read(self.bootstrap, topics))
+            with kafka.reader(self.bootstrap) as consumer:
+                ends = {place: high for place, (_, high) in kafka.spans(consumer, self.bootstrap, topics).items()}
+                begin = {place: read[-1].offset + 1 if (read := self._read[place]) else 0 for place in ends}
+                assert all(begin[place] <= end for place, end in ends.items()), "the broker has lost records"
+                for record in kafka.records(consumer, self.bootstrap, begin, ends):
+                    self._read[record.topic, record.partition].append(record)
         except Unavailable as away:
             raise AssertionError(str(away)) from None
+        return [record for place in ends for record in self._read[place]]
 
     def events(self, kind: type[E], studies: Iterable[Study] | None = None) -> list[E]:
         """Events of a kind in the order of their partitions, all of them or those of some studies."""
