@@ -84,8 +84,10 @@ environment() { # environment FOLDER LOCK...: a virtual environment with what th
     shift
     [ -x "$folder/bin/python" ] || "$python" -m venv "$folder"
     # No dependencies beyond the locks: they are complete, but for Triton's, which wants the server's binary only.
+    # What is imported is compiled then; most of what is installed never is.
     for lock in "$@"; do
-        "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$lock"
+        "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes \
+            -r "$lock"
     done
 }
 
@@ -100,6 +102,11 @@ kafka() {
     rm -rf .local/kafka/libs
     mvn --quiet --batch-mode -Dstyle.color=never --file deploy/kafka/pom.xml \
         dependency:copy-dependencies "-DoutputDirectory=$PWD/.local/kafka/libs"
+}
+
+classes() { # for its next starts; without them it only starts slower
+    say "classes of Kafka that its JVM maps instead of loading (.local/kafka)"
+    .venv/bin/python -m sinsok.stack.kafka_classes || say "left out: Kafka starts without them"
 }
 
 triton() {
@@ -154,13 +161,21 @@ rsyslog() { # unpacked, not installed: a machine has one syslog daemon
 }
 
 mkdir -p .local/kafka .local/hapi-libs
-step .venv/.installed "pyproject.toml requirements/dev.txt requirements/build.txt" project
-step .local/kafka/.installed deploy/kafka/pom.xml kafka
-step .local/triton-venv/.installed requirements/triton.txt triton
-step .local/hapi-libs/.installed tests/hapi/pom.xml hapi
-[ -x .local/postfix/usr/lib/postfix/sbin/master ] || postfix
-[ -x .local/rsyslog/usr/sbin/rsyslogd ] || rsyslog
-[ -x .local/prometheus/promtool ] || prometheus
+# Two lanes beside each other. What a shell puts into the background ignores an interrupt.
+trap 'trap - INT TERM; kill 0' INT TERM
+step .venv/.installed "pyproject.toml requirements/dev.txt requirements/build.txt" project & lanes=$!
+(
+    step .local/kafka/.installed deploy/kafka/pom.xml kafka
+    step .local/triton-venv/.installed requirements/triton.txt triton
+    step .local/hapi-libs/.installed tests/hapi/pom.xml hapi
+    [ -x .local/postfix/usr/lib/postfix/sbin/master ] || postfix
+    [ -x .local/rsyslog/usr/sbin/rsyslogd ] || rsyslog
+    [ -x .local/prometheus/promtool ] || prometheus
+) & lanes="$lanes $!"
+failed=0
+for lane in $lanes; do wait "$lane" || failed=1; done
+[ $failed = 0 ] || exit 1
+step .local/kafka/.classes "deploy/kafka/pom.xml sinsok/stack/kafka.py" classes
 
 # --- weights of the trained network, where they can be had; nothing below makes setup fail ---------------------------------
 

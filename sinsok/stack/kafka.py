@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 from string import Template
+from typing import Final
 
 from confluent_kafka import KafkaException, Producer
 
@@ -15,8 +16,11 @@ from sinsok.stack.part import CHECKOUT, INSTALLED, Listener, NotInstalled, NotRe
 
 _CONFIGURATION = CHECKOUT / "deploy" / "kafka"
 _JARS = INSTALLED / "kafka" / "libs"
+CLASSES: Final = INSTALLED / "kafka" / "classes.jsa"
+"""Classes as the JVM keeps them in memory (JEP 350), made by :mod:`sinsok.stack.kafka_classes`; it does without too."""
+USE_CLASSES: Final = f"-XX:SharedArchiveFile={CLASSES}"
 # A small heap, and no optimising compiler: half the processor time to get ready, and events are few here.
-_JVM = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+_JVM = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", USE_CLASSES)
 
 
 def kafka(
