@@ -68,5 +68,8 @@ class Part:
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     grace_s: float = 10.0
     """Seconds between SIGTERM and SIGKILL."""
-    ready_within_s: float = 60.0
-    """A part that is not ready after so many seconds is reported as failed."""
+    ready_within_s: float = 180.0
+    """A part that is not ready after so many seconds is reported as failed, and killed where it does not even answer.
+
+    Long: after a power failure everything on a machine starts at once, and what is killed then has to start once more.
+    """

@@ -91,7 +91,6 @@ def triton(home: Path, repository: Path, host: str, http_port: int, grpc_port: i
         ready=ready,
         alive=alive,
         grace_s=20.0,
-        ready_within_s=120.0,
     )
 
 

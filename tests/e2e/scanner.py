@@ -113,7 +113,7 @@ class Scanner:
         with self.association() as assoc:
             return [self.store(assoc, ds) for ds in datasets]
 
-    def insist(self, datasets: Sequence[Dataset], *, seconds: float = 120) -> int:
+    def insist(self, datasets: Sequence[Dataset], *, seconds: float = 180) -> int:
         """Send until everything is acknowledged, as a scanner does; how many associations that took."""
         deadline, attempts, left = time.monotonic() + seconds, 0, list(datasets)
         while left:

@@ -12,7 +12,7 @@ from tests.e2e.scanner import Scanner, Study, small_study, together
 from tests.stack import wait_until
 
 pytestmark = pytest.mark.e2e
-SECONDS = 90
+SECONDS = 180
 SEED = 4
 
 

@@ -25,7 +25,7 @@ from tests.e2e.scanner import Scanner, Study, small_study
 from tests.stack import wait_until
 
 pytestmark = pytest.mark.e2e
-SECONDS = 120
+SECONDS = 180
 ELSEWHERE = ("dicom", "quarantine", "incoming", "outgoing", "orthanc")
 """Folders of stored objects, where patients may be named. File names are searched there too."""
 

@@ -31,7 +31,7 @@ from tests.stack import wait_until
 
 pytestmark = pytest.mark.e2e
 WRITTEN = (ObjectKind.REPORT, ObjectKind.SEGMENTATION, ObjectKind.KEY_IMAGE)
-SECONDS = 60
+SECONDS = 180
 E = TypeVar("E")
 
 

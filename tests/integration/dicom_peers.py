@@ -81,7 +81,7 @@ def events_of(bootstrap: str, site: str) -> list[Event]:
     return sorted(found.values(), key=lambda event: event.time)
 
 
-def wait_for(bootstrap: str, site: str, enough: Callable[[list[SeriesReceived]], bool], seconds: float = 20):
+def wait_for(bootstrap: str, site: str, enough: Callable[[list[SeriesReceived]], bool], seconds: float = 120):
     """The site's SeriesReceived events, once they are what is waited for."""
     until = time.monotonic() + seconds
     while True:

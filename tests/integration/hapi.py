@@ -49,7 +49,7 @@ class Hapi:
 
     def message(self) -> "Received":
         """The next message that arrived."""
-        return Received(json.loads(self._printed.get(timeout=30)))
+        return Received(json.loads(self._printed.get(timeout=120)))
 
     @property
     def is_idle(self) -> bool:

@@ -38,7 +38,7 @@ class Record(NamedTuple):
 def make_topics(bootstrap: str, topics: Iterable[Topic]) -> None:
     """Create topics as they are declared; those that are there already stay."""
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    there = admin.list_topics(timeout=10).topics
+    there = admin.list_topics(timeout=120).topics
     new = [NewTopic(t.name, t.partitions, 1, config=t.settings) for t in topics if t.name not in there]
     for created in (admin.create_topics(new) if new else {}).values():
         created.result()
@@ -86,8 +86,8 @@ def read_all(bootstrap: str, topic: str) -> list[Record]:
     """All that stands on a topic now."""
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "reader", "enable.auto.commit": False})
     try:
-        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
-        ends = {p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1] for p in partitions}
+        partitions = consumer.list_topics(topic, timeout=120).topics[topic].partitions
+        ends = {p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=120)[1] for p in partitions}
         consumer.assign([TopicPartition(topic, p, 0) for p in ends])
         left = {p for p, end in ends.items() if end > 0}
         records = []

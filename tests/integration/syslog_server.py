@@ -65,7 +65,7 @@ class SyslogDaemon:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        wait_until(self._listens, seconds=60)
+        wait_until(self._listens, seconds=180)
         return self
 
     def __exit__(self, *_: object) -> None:

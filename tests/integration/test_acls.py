@@ -183,7 +183,7 @@ def test_nothing_else_is_read(secured: Secured, topic: str) -> None:
 
 def test_other_topics_are_not_even_listed(secured: Secured) -> None:
     admin = AdminClient(secured.pacs())
-    assert admin.list_topics(timeout=10).topics.keys() == {*READABLE}
+    assert admin.list_topics(timeout=120).topics.keys() == {*READABLE}
 
 
 @pytest.mark.parametrize("group", ["pacs-anseong-worklist", "sinsok-infer", "pacs-suwon"])

@@ -39,7 +39,7 @@ class GatewayProcess:
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments], cwd=CHECKOUT, stdout=subprocess.DEVNULL
         )
-        until = time.monotonic() + 30
+        until = time.monotonic() + 180
         with socket.socket() as probe:
             while probe.connect_ex(("127.0.0.1", self.port)):
                 assert self._process.poll() is None
@@ -132,7 +132,7 @@ def test_nothing_acknowledged_is_lost_when_the_gateway_is_killed_under_load(gate
         series = newest(events)
         return all(uid in series and series[uid].series.instances == 8 for uid in acknowledged)
 
-    final = newest(wait_for(gateway.bootstrap, gateway.site, complete, seconds=60))
+    final = newest(wait_for(gateway.bootstrap, gateway.site, complete, seconds=180))
     for uid, event in final.items():
         assert set(listed(tmp_path, event)) == acknowledged[uid]
         assert (event.series.conflicts, event.series.missing_objects, event.open_associations) == (0, 0, 0)

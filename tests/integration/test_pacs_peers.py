@@ -51,7 +51,7 @@ class Reports:
         self.heard.put(commitment)
 
     def next(self) -> Commitment:
-        return self.heard.get(timeout=20)
+        return self.heard.get(timeout=120)
 
 
 @pytest.fixture(autouse=True)
@@ -115,8 +115,8 @@ def test_what_is_stored_is_there_as_it_was_sent(
     assert pacs.holds(study_uid, [*instances, absent]) == {one.sop_instance_uid for one in instances}
     for instance in instances:
         query = {"Level": "Instance", "Query": {"SOPInstanceUID": instance.sop_instance_uid}}
-        (found,) = requests.post(f"http://{orthanc.http}/tools/find", json=query, timeout=10).json()
-        kept = requests.get(f"http://{orthanc.http}/instances/{found}/file", timeout=10).content
+        (found,) = requests.post(f"http://{orthanc.http}/tools/find", json=query, timeout=60).json()
+        kept = requests.get(f"http://{orthanc.http}/instances/{found}/file", timeout=60).content
         assert data_set_of(kept) == data_set_of(instance.path.read_bytes())
 
 
@@ -200,7 +200,7 @@ def test_a_pacs_that_hangs_is_silent(tmp_path: Path) -> None:
             assert states == {psutil.STATUS_STOPPED}
 
         orthanc.pause()
-        wait_until(stopped, seconds=60)
+        wait_until(stopped, seconds=180)
         for pacs in (dimse, web, dimse):
             with pytest.raises(Unavailable, match="is silent: no answer within 1 s"):
                 pacs.patient_of("1.2.3")
@@ -516,7 +516,7 @@ def test_a_report_that_comes_late_is_handed_over_before_the_association_is_let_g
         def reported() -> None:
             assert any(b"1.2.77.5" in sent for sent in odd.sent)
 
-        wait_until(reported, seconds=60)
+        wait_until(reported, seconds=180)
         pacs.close()
     assert odd.answers == [0x0000]
     assert [one.transaction_uid for one in heard] == ["1.2.77.5"]
@@ -628,7 +628,7 @@ def test_dcmtk_is_sent_objects_over_tls(authority: Authority, ours: TlsSettings,
             except Unavailable as error:
                 raise AssertionError from error
 
-        wait_until(stored, seconds=60)
+        wait_until(stored, seconds=180)
         pacs.close()
         nobody = Dimse(Address("127.0.0.1", port, "PACS", "SINSOK"), tls=TlsSettings(ca=ours.ca), timeout_s=10)
         with pytest.raises(Unavailable):

@@ -113,9 +113,9 @@ def said(report: dict[str, Any]) -> dict[str, Any]:
 def ends(bootstrap: str) -> dict[tuple[str, int], int]:
     """Where every partition ends."""
     with closing(Consumer({"bootstrap.servers": bootstrap, "group.id": "test-ends"})) as consumer:
-        topics = consumer.list_topics(timeout=10).topics
+        topics = consumer.list_topics(timeout=120).topics
         places = [(name, number) for name, topic in topics.items() if name[0] != "_" for number in topic.partitions]
-        return {place: consumer.get_watermark_offsets(TopicPartition(*place), timeout=10)[1] for place in places}
+        return {place: consumer.get_watermark_offsets(TopicPartition(*place), timeout=120)[1] for place in places}
 
 
 def groups(bootstrap: str) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def test_killed_in_the_middle_it_says_the_same_in_the_end(
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        wait_until(lambda share=share: _is_at(folder / "run.sqlite", share), seconds=60, every_s=0.02)
+        wait_until(lambda share=share: _is_at(folder / "run.sqlite", share), seconds=180, every_s=0.02)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         command = [str(SINSOK), "replay", "--resume", "killed"]
@@ -191,7 +191,7 @@ def _all_dropped(installation: Installation) -> None:
     settings = {"bootstrap.servers": installation.settings.kafka.bootstrap_servers, "group.id": "test-ends"}
     with closing(Consumer(settings)) as consumer:
         places = [TopicPartition(topic, number) for topic in FLOW for number in range(PARTITIONS)]
-        spans = [consumer.get_watermark_offsets(place, timeout=10) for place in places]
+        spans = [consumer.get_watermark_offsets(place, timeout=120) for place in places]
     assert all(low == high for low, high in spans)
 
 

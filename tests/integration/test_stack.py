@@ -48,7 +48,7 @@ def running(installation: Installation) -> Installation:
 
 
 def test_up_starts_every_part_and_shows_it(running: Installation) -> None:
-    wait_until(lambda: all_ready(running), seconds=60)
+    wait_until(lambda: all_ready(running), seconds=180)
     parts = status(running)
 
     assert list(parts) == [
@@ -76,7 +76,7 @@ def test_up_starts_every_part_and_shows_it(running: Installation) -> None:
 
 def test_up_creates_the_declared_topics(running: Installation) -> None:
     consumer = Consumer({"bootstrap.servers": running.settings.kafka.bootstrap_servers, "group.id": "test"})
-    existing = consumer.list_topics(timeout=10).topics
+    existing = consumer.list_topics(timeout=120).topics
     consumer.close()
 
     for topic in all_topics(running.settings.sites):
@@ -103,7 +103,7 @@ def test_a_killed_part_comes_back_and_the_restart_shows(running: Installation, n
         assert now["restarts"] > before["restarts"], now
         assert now["pid"] not in (None, before["pid"]), now
 
-    wait_until(restarted, seconds=60)
+    wait_until(restarted, seconds=180)
     wait_until(lambda: all_ready(running), seconds=120)
 
 
@@ -150,10 +150,10 @@ def test_a_stopped_process_is_not_shown_as_ready(running: Installation) -> None:
             assert triton["state"] == "failed", triton
             assert "does not answer" in triton["reason"]
 
-        wait_until(shown, seconds=30)
+        wait_until(shown, seconds=180)
     finally:
         os.kill(pid, signal.SIGCONT)
-    wait_until(lambda: all_ready(running), seconds=60)
+    wait_until(lambda: all_ready(running), seconds=180)
 
 
 def test_down_finds_the_parts_of_a_killed_supervisor(running: Installation) -> None:
@@ -161,7 +161,7 @@ def test_down_finds_the_parts_of_a_killed_supervisor(running: Installation) -> N
     supervisor = state.supervisor_pid(home)
     assert supervisor is not None
     os.kill(supervisor, signal.SIGKILL)
-    psutil.wait_procs([psutil.Process(supervisor)] if psutil.pid_exists(supervisor) else [], timeout=10)
+    psutil.wait_procs([psutil.Process(supervisor)] if psutil.pid_exists(supervisor) else [], timeout=120)
     assert marked.processes(home)
     assert {part["state"] for part in status(running).values()} == {"failed"}
 

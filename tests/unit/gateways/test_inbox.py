@@ -86,13 +86,13 @@ class Office:
         def polled() -> None:
             assert self.reader.polls >= enough
 
-        wait_until(polled, seconds=20, every_s=0.01)
+        wait_until(polled, seconds=120, every_s=0.01)
 
     def says(self, *complaint: str) -> None:
         def said() -> None:
             assert [line.partition("UTC: ")[2] for line in self.inbox.complaints()] == list(complaint)
 
-        wait_until(said, seconds=20, every_s=0.01)
+        wait_until(said, seconds=120, every_s=0.01)
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def test_a_broker_that_is_away_is_a_complaint_and_no_death(tmp_path: Path, monke
     ours = archiver(tmp_path)
     ours.start()
     try:
-        wait_until(lambda: assert_told(ours), seconds=20)
+        wait_until(lambda: assert_told(ours), seconds=120)
         assert ours.deaths() == []
     finally:
         ours.stop()
@@ -85,7 +85,7 @@ def test_what_cannot_be_dropped_is_a_complaint_and_archiving_goes_on(
     ours = archiver(tmp_path)
     ours.start()
     try:
-        wait_until(lambda: assert_held(ours, str(failure)), seconds=20)
+        wait_until(lambda: assert_held(ours, str(failure)), seconds=120)
     finally:
         ours.stop()
 

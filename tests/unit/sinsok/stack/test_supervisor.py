@@ -51,7 +51,7 @@ def test_processes_end_together_and_their_server_after_them(tmp_path: Path) -> N
         def all_ready() -> None:
             assert {one.state for one in state.read(tmp_path).values()} == {"ready"}
 
-        wait_until(all_ready, seconds=60)
+        wait_until(all_ready, seconds=120)
     finally:
         stop.set()
         supervising.join()
