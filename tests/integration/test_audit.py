@@ -154,12 +154,12 @@ def test_killed_while_events_come_it_audits_each_once(house):
     with house.coming():
         for _ in range(3):
             before = house.newest()
-            wait_until(partial(grown, house, before), seconds=180, every_s=0.01)
+            wait_until(partial(grown, house, before), seconds=300, every_s=0.01)
             time.sleep(random.uniform(0, 0.3))  # between two transactions, or in the middle of one
             house.auditor.kill()
             house.auditor.start(wait=False)
 
-    wait_until(house.check_audited, seconds=180, every_s=0.3)
+    wait_until(house.check_audited, seconds=300, every_s=0.3)
 
 
 def grown(house: House, before: int, home: Path | None = None) -> None:
@@ -176,18 +176,18 @@ def test_of_two_only_one_writes(house, tmp_path):
             copytree(home / "audit", place / "audit", dirs_exist_ok=True)
             new.kill()
             new.start(wait=False)
-            wait_until(partial(grown, house, house.newest(place), place), seconds=180)
+            wait_until(partial(grown, house, house.newest(place), place), seconds=300)
             old.signal(signal.SIGCONT)
             assert old.process.wait(30) == 1
             assert "another auditor has taken over" in old.log.read_text()
     second.kill()
 
-    wait_until(house.check_audited, seconds=180, every_s=0.3)
+    wait_until(house.check_audited, seconds=300, every_s=0.3)
 
 
 def test_the_trail_verifies_and_says_who_did_what(house):
     house.publish()
-    wait_until(house.check_audited, seconds=180, every_s=0.3)
+    wait_until(house.check_audited, seconds=300, every_s=0.3)
 
     verified = house.installation.sinsok("audit", "verify", "--stream")
     assert (verified.returncode, verified.stderr) == (0, ""), verified.stdout
@@ -214,7 +214,7 @@ def test_a_bundle_is_checked_without_us_and_a_changed_one_is_named(house, tmp_pa
 
     again = house.told("export", "--study", RESULT.study_uid, "--out", str(out))
     assert (again.code, again.error) == (1, f"{out} is there already: name another file")
-    wait_until(partial(noted, house, "bundle of study"), seconds=180)
+    wait_until(partial(noted, house, "bundle of study"), seconds=300)
     later = tmp_path / "later.zip"
     assert house.told("export", "--study", RESULT.study_uid, "--out", str(later)).code == 0
     assert checked(later, public).returncode == 0, "the note of the first names the study, and is not about it"
@@ -272,13 +272,13 @@ def test_a_repository_takes_the_messages(house, tmp_path):
         sent = house.told("export", "--syslog", address, "--ca", str(repository.ca))
         assert sent.code == 0, sent
         count = int(sent.said.split()[0])
-        wait_until(partial(arrived, repository, count), seconds=180)
+        wait_until(partial(arrived, repository, count), seconds=300)
         taken = repository.taken()
         stranger = house.told("export", "--syslog", address)
     assert {(one.priority, one.version, one.message_id) for one in taken} == {("85", "1", "DICOM+RFC3881")}
     assert sum("DICOM Instances Accessed" in one.text and RESULT.study_uid in one.text for one in taken) > 0
     assert (stranger.code, "certificate is not accepted" in stranger.error) == (1, True)
-    wait_until(partial(noted, house, f"syslog {address}, {count} records"), seconds=180)
+    wait_until(partial(noted, house, f"syslog {address}, {count} records"), seconds=300)
 
 
 def arrived(repository: SyslogDaemon, count: int) -> None:
@@ -301,7 +301,7 @@ def test_an_end_that_is_missing_is_found_and_can_be_accepted(house):
     assert house.told("accept", "--chain", "suwon").code == 0
     house.auditor.start(wait=False)
     house.publish()
-    wait_until(house.check_audited, seconds=180, every_s=0.3)
+    wait_until(house.check_audited, seconds=300, every_s=0.3)
     assert house.told("verify").code == 0
 
 
@@ -321,6 +321,6 @@ def test_what_somebody_else_wrote_is_found_and_not_gone_on_with(house):
     house.publish()
     house.auditor.kill()
     house.auditor.start(wait=False)
-    wait_until(partial(grown, house, last["sequence"]), seconds=180)
+    wait_until(partial(grown, house, last["sequence"]), seconds=300)
     verified = house.told("verify")
     assert (verified.code, "inserted: chain suwon" in verified.said) == (1, True)

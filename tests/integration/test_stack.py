@@ -48,7 +48,7 @@ def running(installation: Installation) -> Installation:
 
 
 def test_up_starts_every_part_and_shows_it(running: Installation) -> None:
-    wait_until(lambda: all_ready(running), seconds=180)
+    wait_until(lambda: all_ready(running), seconds=300)
     parts = status(running)
 
     assert list(parts) == [
@@ -103,8 +103,8 @@ def test_a_killed_part_comes_back_and_the_restart_shows(running: Installation, n
         assert now["restarts"] > before["restarts"], now
         assert now["pid"] not in (None, before["pid"]), now
 
-    wait_until(restarted, seconds=180)
-    wait_until(lambda: all_ready(running), seconds=120)
+    wait_until(restarted, seconds=300)
+    wait_until(lambda: all_ready(running), seconds=300)
 
 
 def test_a_part_that_was_put_down_stays_down_until_it_is_let_up(running: Installation) -> None:
@@ -150,10 +150,10 @@ def test_a_stopped_process_is_not_shown_as_ready(running: Installation) -> None:
             assert triton["state"] == "failed", triton
             assert "does not answer" in triton["reason"]
 
-        wait_until(shown, seconds=180)
+        wait_until(shown, seconds=300)
     finally:
         os.kill(pid, signal.SIGCONT)
-    wait_until(lambda: all_ready(running), seconds=180)
+    wait_until(lambda: all_ready(running), seconds=300)
 
 
 def test_down_finds_the_parts_of_a_killed_supervisor(running: Installation) -> None:
