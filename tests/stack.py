@@ -46,7 +46,7 @@ def free_port() -> int:
     raise RuntimeError("no free port")
 
 
-def wait_until(check: Callable[[], T], *, seconds: float, every_s: float = 0.1) -> T:
+def wait_until(check: Callable[[], T], *, seconds: float = 180, every_s: float = 0.1) -> T:
     """Repeat a check until it no longer raises NotReady or AssertionError; raise its last complaint at the end.
 
     A check that takes long is repeated the less often, for what it waits for needs the processor too, unless a moment
@@ -230,7 +230,7 @@ SINSOK = Path(sys.executable).parent / "sinsok"
 
 def install(folder: Path, *, changes: str = "", model_repository: Path = CHECKOUT / "triton_models") -> Installation:
     """Write the project's sinsok.toml into ``folder`` with ports that are free, followed by ``changes`` (TOML)."""
-    health = _free_ports(len(PROCESSES))
+    health = first_of_free_ports(len(PROCESSES))
     ports = {
         "kafka": {"bootstrap_servers": f'"127.0.0.1:{free_port()}"', "controller_port": str(free_port())},
         "triton": {url: f'"127.0.0.1:{free_port()}"' for url in ("grpc_url", "http_url", "metrics_url")},
@@ -262,7 +262,7 @@ def _with(configuration: str, changes: str) -> str:
     return "\n".join([configuration, *further])
 
 
-def _free_ports(count: int) -> int:
+def first_of_free_ports(count: int) -> int:
     """The first of ``count`` free ports in a row."""
     row = [free_port()]
     while len(row) < count:

@@ -85,7 +85,7 @@ class Post:
         """Write a record, and return once the broker has it on all its replicas.
 
         Its key decides the partition, as for every writer; ``partition`` where it has none. Raises
-        :class:`BrokerAway` where that is not known within seconds (it may be there), :class:`Refused` where the
+        :class:`BrokerAway` where that is not known in time (it may be there), :class:`Refused` where the
         broker will not have it.
         """
         answers: list[KafkaError | None] = []

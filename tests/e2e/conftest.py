@@ -12,14 +12,18 @@ from tests.e2e.house import SITES, House
 from tests.e2e.scanner import Scanner
 
 STORE_MB = 256
-
-
+HERE = Path(__file__).parent
 STANDING = ("house", "hurt_house")
 """Fixtures whose house stands from test to test, in the order of the tests that ask for them; then come the others."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: [name not in getattr(item, "fixturenames", ()) for name in STANDING])
+    """Called for every folder that is collected with this one; other folders have fixtures of the same names."""
+    items.sort(
+        key=lambda item: [
+            HERE not in item.path.parents or name not in getattr(item, "fixturenames", ()) for name in STANDING
+        ]
+    )
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ from sinsok.stack.part import CHECKOUT, Part
 from sinsok.stack.parts import parts
 from sinsok.stack.processes import PROCESSES
 from tests.e2e.scanner import Acknowledged, Study
-from tests.stack import RunningPart, free_port, wait_until
+from tests.stack import RunningPart, first_of_free_ports, free_port, wait_until
 
 SITES = {"suwon": "SUWON_AI", "anseong": "ANSEONG_AI", "icheon": "ICHEON_AI"}
 """suwon reads with a model that is shipped; the others with models for tests: HEAD with bright, SKULL with slow."""
@@ -142,7 +142,7 @@ class House:
             "commitment",
             "console",
         )
-        ports = {name: free_port() for name in names} | {"health": _first_of_free_ports(len(PROCESSES))}
+        ports = {name: free_port() for name in names} | {"health": first_of_free_ports(len(PROCESSES))}
         configuration = folder / "sinsok.toml"
         suwon = f'model = "{model}"' + (f'\nconfirm = "{confirm}@1"' if confirm else "")
         configuration.write_text(_CONFIGURATION.substitute(ports, session=SESSION_S, start=list(servers), suwon=suwon))
@@ -176,7 +176,7 @@ class House:
 
     def guest(self, hop: str) -> RunningPart:
         """One more worker of a hop, with health ports of its own; not started yet."""
-        first_port = _first_of_free_ports(len(PROCESSES))
+        first_port = first_of_free_ports(len(PROCESSES))
         settings = self.settings.model_copy(
             update={"health": self.settings.health.model_copy(update={"first_port": first_port})}
         )
@@ -303,12 +303,3 @@ def _keep(members: int, model: Path) -> None:
 
 def _study_key(event: Event) -> str:
     return Study.key_of(event.site, event.study_uid) if isinstance(event, AlertRaised) else event.key
-
-
-def _first_of_free_ports(count: int) -> int:
-    """The first of so many free ports in a row."""
-    ports = [free_port()]
-    while len(ports) < count:
-        port = free_port()
-        ports = [*ports, port] if port == ports[-1] + 1 else [port]
-    return ports[0]

@@ -136,7 +136,7 @@ def test_an_event_that_went_astray_is_found_in_the_console_and_requeued_and_its_
             nonlocal letter
             letter = listed()
 
-        wait_until(shown, seconds=180, every_s=0.5)
+        wait_until(shown, every_s=0.5)
         answer = browser.post(f"{letter}/requeue", data={"csrf": _token(browser, letter)})
         assert (answer.status_code, answer.headers["location"]) == (303, letter)
 
@@ -147,7 +147,7 @@ def test_an_event_that_went_astray_is_found_in_the_console_and_requeued_and_its_
         requeued = [(act.by, act.site) for act in acts if isinstance(act, LetterRequeued)]
         assert requeued == [("operator", "icheon")]
 
-    wait_until(read, seconds=180, every_s=0.5)
+    wait_until(read, every_s=0.5)
 
 
 def _token(browser: httpx.Client, page: str) -> str:

@@ -153,7 +153,7 @@ class MailServer:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        wait_until(self._greets, seconds=180)
+        wait_until(self._greets)
         return self
 
     def _greets(self) -> None:

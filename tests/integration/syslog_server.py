@@ -65,7 +65,7 @@ class SyslogDaemon:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        wait_until(self._listens, seconds=180)
+        wait_until(self._listens)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -159,14 +159,14 @@ def test_killed_again_and_again_while_records_flow_it_leaves_nothing_out_and_not
         for _ in range(4):
             before = site.segments(*topics)
             archiver.start(wait=False)
-            wait_until(lambda before=before: assert_more(site.segments(*topics), before), seconds=180, every_s=0.02)
+            wait_until(lambda before=before: assert_more(site.segments(*topics), before), every_s=0.02)
             time.sleep(random.random() * 0.3)
             archiver.kill()
     finally:
         done.set()
         writer.join()
     archiver.start(wait=False)
-    wait_until(lambda: site.archived(*topics), seconds=180)
+    wait_until(lambda: site.archived(*topics))
     archiver.stop()
 
     on_broker = site.on_broker(*topics)
@@ -217,7 +217,7 @@ def test_the_broker_drops_what_is_archived_and_was_read_and_the_record_stays_as_
     reader.commit(offsets=[TopicPartition(topic, 5, 7)], asynchronous=False)
 
     archiver.start(wait=False)
-    wait_until(lambda: assert_dropped(site.spans(topic), {(topic, 5): 7}), seconds=180)
+    wait_until(lambda: assert_dropped(site.spans(topic), {(topic, 5): 7}))
     assert (
         f"{topic}/5: records before 40 are old enough to go, and group a-slow-reader has read only those before 7"
         in complaints(archiver)
@@ -226,9 +226,9 @@ def test_the_broker_drops_what_is_archived_and_was_read_and_the_record_stays_as_
 
     reader.commit(offsets=[TopicPartition(topic, 5, 40)], asynchronous=False)
     reader.close()
-    wait_until(lambda: assert_dropped(site.spans(topic), {}), seconds=180)
+    wait_until(lambda: assert_dropped(site.spans(topic), {}))
     last = max(one.offset for one in before if place_of(one) == trail)
-    wait_until(lambda: assert_more(site.spans(trail[0])[trail][0], last), seconds=180)
+    wait_until(lambda: assert_more(site.spans(trail[0])[trail][0], last))
     assert site.on_broker(topic, trail[0]) == []
     assert by_place(site.read(topic, trail[0])) == before
     assert seams(site.store.segments(trail)) == []
@@ -302,7 +302,7 @@ def test_it_goes_on_from_whatever_it_finds(site: Site, scenes: Scenes) -> None:
 
     scenes.archiver.start()
     try:
-        wait_until(lambda: assert_ends(store, {killed: 10, damaged: 10, dropped: 10, anew: 12}), seconds=180)
+        wait_until(lambda: assert_ends(store, {killed: 10, damaged: 10, dropped: 10, anew: 12}))
         told = scenes.archiver.health()
     finally:
         scenes.archiver.stop()

@@ -231,7 +231,7 @@ def test_an_alert_arrives_is_opened_and_acknowledged_with_the_keyboard_and_a_col
         assert (AlertSeen, "dr.kim") in kinds
         assert (AlertAcknowledged, "dr.kim") in kinds
 
-    wait_until(told, seconds=180)
+    wait_until(told)
     views = [event for event in house.said() if isinstance(event, StudyViewed) and event.study_uid == raised.study_uid]
     assert {(event.by, event.what) for event in views} == {("dr.kim", "page"), ("dr.kim", "pictures")}
 
@@ -247,7 +247,7 @@ def test_on_a_phone_in_korean_an_alert_is_no_finding(house: House, enter: Enter)
     page.get_by_role("button", name="소견 아님").tap()
     expect(page.locator(".alert .state")).to_have_text("소견 아님")
     expect(page.locator(".alert .reason")).to_contain_text("<script>alert(1)</script>")
-    wait_until(lambda: _has(house, raised, AlertDismissed), seconds=180)
+    wait_until(lambda: _has(house, raised, AlertDismissed))
 
 
 def test_what_was_withdrawn_meanwhile_cannot_be_acknowledged(house: House, enter: Enter) -> None:
@@ -269,7 +269,7 @@ def test_what_was_withdrawn_meanwhile_cannot_be_acknowledged(house: House, enter
 def test_an_acknowledgement_survives_the_broker_and_the_console(house: House, enter: Enter) -> None:
     raised = house.bleed("away")
     page = enter("dr.kim", f"/alerts/{raised.alert_id}")
-    wait_until(lambda: _has(house, raised, AlertSeen), seconds=180)
+    wait_until(lambda: _has(house, raised, AlertSeen))
     house.broker.pause()
     try:
         page.keyboard.press("a")
@@ -278,7 +278,7 @@ def test_an_acknowledgement_survives_the_broker_and_the_console(house: House, en
     finally:
         house.broker.resume()
     house.console.start()
-    wait_until(lambda: _has(house, raised, AlertAcknowledged), seconds=180)
+    wait_until(lambda: _has(house, raised, AlertAcknowledged))
     acknowledged = [event for event in house.said(raised.alert_id) if isinstance(event, AlertAcknowledged)]
     assert {event.event_id for event in acknowledged} == {acknowledged[0].event_id}
 
@@ -477,7 +477,7 @@ def _open(page: Page, path: str) -> None:
         assert answer is not None
         assert answer.status == 200
 
-    wait_until(opened, seconds=180)
+    wait_until(opened)
 
 
 def _violations(page: Page) -> list[str]:
@@ -535,7 +535,7 @@ def test_an_operator_sends_a_dead_letter_back_and_discards_another(house: House,
             ("ops", "sinsok", LetterDiscarded),
         ]
 
-    wait_until(recorded, seconds=180)
+    wait_until(recorded)
 
 
 def test_fifty_consoles_hear_of_an_alert(house: House) -> None:

@@ -77,7 +77,7 @@ def test_a_mail_server_takes_a_page_and_what_follows_it(mail: MailServer) -> Non
     def arrived() -> None:
         assert len(mail.mails()) == 2
 
-    wait_until(arrived, seconds=180)
+    wait_until(arrived)
     read = {str(one["Subject"]): one for one in mail.mails()}
     told, taken_back = read[first.title], read[follows.title]
     assert told["X-Sinsok-Alert"] == str(first.alert_id)
@@ -300,7 +300,7 @@ def test_killed_over_and_over_everybody_is_told_and_it_is_said_once(hospital: In
     notifier = hospital.part("notifier")
     for least in (1, 9, 20, 33):
         notifier.start(wait=False)
-        wait_until(lambda least=least: received(least), seconds=180, every_s=0.02)
+        wait_until(lambda least=least: received(least), every_s=0.02)
         notifier.kill()
     notifier.start()
 
@@ -312,7 +312,7 @@ def test_killed_over_and_over_everybody_is_told_and_it_is_said_once(hospital: In
     def all_delivered() -> None:
         assert len(delivered()) == 40
 
-    wait_until(all_delivered, seconds=180, every_s=0.5)
+    wait_until(all_delivered, every_s=0.5)
     owed = {(name, f"{event.alert_id}/1/{name}") for event in pages for name in event.recipients}
     bodies: dict[str, set[bytes]] = {}
     for request in hooks.requests:
@@ -328,7 +328,7 @@ def test_killed_over_and_over_everybody_is_told_and_it_is_said_once(hospital: In
     count = len(hooks.requests)
     gateway.publish(producer, alerts("suwon").name, pages[0])
     gateway.publish(producer, alerts("suwon").name, withdrawn(0))
-    wait_until(lambda: received(count + 2), seconds=180)
+    wait_until(lambda: received(count + 2))
     assert sorted(request.said["kind"] for request in hooks.requests[count:]) == ["withdrawal", "withdrawal"]
     assert notifier.stop() == 0
     assert len(delivered()) == 40

@@ -200,7 +200,7 @@ def test_a_pacs_that_hangs_is_silent(tmp_path: Path) -> None:
             assert states == {psutil.STATUS_STOPPED}
 
         orthanc.pause()
-        wait_until(stopped, seconds=180)
+        wait_until(stopped)
         for pacs in (dimse, web, dimse):
             with pytest.raises(Unavailable, match="is silent: no answer within 1 s"):
                 pacs.patient_of("1.2.3")
@@ -516,7 +516,7 @@ def test_a_report_that_comes_late_is_handed_over_before_the_association_is_let_g
         def reported() -> None:
             assert any(b"1.2.77.5" in sent for sent in odd.sent)
 
-        wait_until(reported, seconds=180)
+        wait_until(reported)
         pacs.close()
     assert odd.answers == [0x0000]
     assert [one.transaction_uid for one in heard] == ["1.2.77.5"]
@@ -628,7 +628,7 @@ def test_dcmtk_is_sent_objects_over_tls(authority: Authority, ours: TlsSettings,
             except Unavailable as error:
                 raise AssertionError from error
 
-        wait_until(stored, seconds=180)
+        wait_until(stored)
         pacs.close()
         nobody = Dimse(Address("127.0.0.1", port, "PACS", "SINSOK"), tls=TlsSettings(ca=ours.ca), timeout_s=10)
         with pytest.raises(Unavailable):

@@ -158,7 +158,7 @@ def test_killed_in_the_middle_it_says_the_same_in_the_end(
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        wait_until(lambda share=share: _is_at(folder / "run.sqlite", share), seconds=180, every_s=0.02)
+        wait_until(lambda share=share: _is_at(folder / "run.sqlite", share), every_s=0.02)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         command = [str(SINSOK), "replay", "--resume", "killed"]

@@ -172,7 +172,7 @@ def odd(tmp_path_factory):
     server = Triton(home, repository)
     server.start(wait=False)
     try:
-        wait_until(server.part.alive, seconds=180)
+        wait_until(server.part.alive)
         yield server
     finally:
         server.kill()
@@ -363,7 +363,7 @@ def test_a_region_of_a_request_that_was_given_up_goes_when_triton_is_through_wit
             pass
         assert not mapped(odd.grpc)
 
-    wait_until(swept, seconds=180)
+    wait_until(swept)
 
 
 def test_an_urgent_series_is_next_however_many_routine_ones_wait(odd, store, tiny):

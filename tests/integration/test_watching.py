@@ -65,7 +65,7 @@ class House:
         def there() -> None:
             assert [type(one) for one in self.alarms(subject)] == [*kinds]
 
-        wait_until(there, seconds=180)
+        wait_until(there)
         return self.alarms(subject)
 
     def part_says(self, name: str) -> str:
@@ -104,7 +104,7 @@ def test_a_silence_is_raised_once_over_kills_and_a_lost_ledger_and_ends_with_an_
         if lose:
             shutil.rmtree(house.installation.settings.home / "watch")
         house.watcher.start()
-        wait_until(lambda: knows(house), seconds=180)
+        wait_until(lambda: knows(house))
         assert house.alarms("suwon/CT1") == [raised]
     house.say(image(ago_s=0, batch=2))
     _, cleared = house.expect("suwon/CT1", AlarmRaised, AlarmCleared)
@@ -128,7 +128,7 @@ def test_studies_at_which_no_ai_has_looked_are_listed_until_one_has(house: House
         told = [json.loads(line) for line in house.installation.sinsok("alarms", "--json").stdout.splitlines()]
         assert [one["since"] for one in told if one["kind"] == "ai_never_ran"] == [at.isoformat()]
 
-    wait_until(listed, seconds=180)
+    wait_until(listed)
     (one,) = house.installation.sinsok("alarms", "--ai").stdout.splitlines()
     assert f"study {STUDY}  revision 1: AI did not run yet: Triton is away" in one
     assert "no AI has looked at 1 study of icheon" in house.installation.sinsok("alarms").stdout
@@ -146,13 +146,13 @@ def test_a_group_that_nobody_is_in_or_that_stands_still(house: House) -> None:
     reader = gateway.consumer(house.bootstrap, NOTIFIER)
     reader.subscribe([alerts("suwon").name])
     try:
-        wait_until(lambda: joined(reader), seconds=180)
+        wait_until(lambda: joined(reader))
         house.expect(NOTIFIER, AlarmRaised, AlarmCleared)
         house.say(next(event for event in FLOW if topic_of(event) == alerts("suwon").name))
         late = house.expect(NOTIFIER, AlarmRaised, AlarmCleared, AlarmRaised)[-1]
         assert isinstance(late, AlarmRaised)
         assert f"{NOTIFIER} is behind: 1 unhandled" in late.detail
-        wait_until(lambda: taken(reader), seconds=180)
+        wait_until(lambda: taken(reader))
         house.expect(NOTIFIER, AlarmRaised, AlarmCleared, AlarmRaised, AlarmCleared)
     finally:
         reader.close()
@@ -182,7 +182,7 @@ def test_one_study_is_one_tree_at_the_collector_however_often_it_is_away(house: 
     flow = [event.model_copy(update={"study_uid": "2.25.77"}) for event in FLOW]
     trace = trace_id(study_key("suwon", "2.25.77"))
     house.say(*flow)
-    wait_until(lambda: complains(house), seconds=180)
+    wait_until(lambda: complains(house))
     with Collector(house.collector) as collector:
         collector.answers = [500, 503]
 
@@ -191,7 +191,7 @@ def test_one_study_is_one_tree_at_the_collector_however_often_it_is_away(house: 
                 span.span_id.hex() for _, span in collector.spans if span.trace_id.hex() == trace
             }
 
-        wait_until(arrived, seconds=180)
+        wait_until(arrived)
         assert collector.refused >= 2
         assert collector.headers["x-key"] == "known"
         ours = {span.span_id.hex(): (hop, span) for hop, span in collector.spans if span.trace_id.hex() == trace}
@@ -206,7 +206,7 @@ def test_one_study_is_one_tree_at_the_collector_however_often_it_is_away(house: 
             "sinsok-infer",
             "sinsok-notify",
         }
-        wait_until(lambda: content(house), seconds=180)
+        wait_until(lambda: content(house))
         taken_so_far = len(collector.spans)
         tracer.kill()
         tracer.start()
@@ -215,7 +215,7 @@ def test_one_study_is_one_tree_at_the_collector_however_often_it_is_away(house: 
         def goes_on() -> None:
             assert len(collector.spans) > taken_so_far
 
-        wait_until(goes_on, seconds=180)
+        wait_until(goes_on)
         assert len(collector.spans) <= taken_so_far + 2, "what it had taken is not sent again"
         told = house.installation.sinsok("study", "2.25.77").stdout
         assert f"\ntrace {trace}\n" in told
