@@ -30,7 +30,7 @@ def _run(part: Part, keep: str) -> None:
     command = [keep if word == USE_CLASSES else word for word in (*part.command, *part.arguments())]
     broker = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        _wait(part)
+        _wait(part, broker)
         broker.terminate()
         broker.wait(part.grace_s)
     finally:
@@ -38,14 +38,14 @@ def _run(part: Part, keep: str) -> None:
         broker.wait()
 
 
-def _wait(part: Part) -> None:
+def _wait(part: Part, broker: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + part.ready_within_s
     while True:
         try:
             part.ready()
             return
         except NotReady:
-            if time.monotonic() > deadline:
+            if broker.poll() is not None or time.monotonic() > deadline:
                 raise
         time.sleep(0.1)
 
